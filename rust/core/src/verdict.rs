@@ -1,0 +1,91 @@
+//! How a packet's way through the engine ends.
+
+use std::fmt;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Sent on, to a real server or back to a client.
+    Forward,
+    /// Answered by the director: an ICMP error, an ARP reply, what a host says for an owned VIP.
+    Reply,
+    /// Not the engine's: whatever the host's own stack makes of it.
+    ToHost,
+    /// Ended here.
+    Drop(DropReason),
+}
+
+/// Declares [`DropReason`] together with the names and descriptions that users see.
+macro_rules! drop_reasons {
+    ($($variant:ident = $name:literal, $about:literal;)*) => {
+        /// Why a frame was dropped. The names are stable: metric labels and anchors in the docs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $about] $variant,)*
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in metrics and listings.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One sentence about it.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => $about,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    MalformedEthernet = "malformed_ethernet", "The frame ends inside its Ethernet header or VLAN tags.";
+    MalformedArp = "malformed_arp", "The ARP packet is cut short or of foreign sizes.";
+    MalformedIpv4 = "malformed_ipv4", "The IPv4 header is cut short or contradicts itself.";
+    Ipv4Checksum = "ipv4_checksum", "The IPv4 header checksum is wrong.";
+    MalformedIpv6 = "malformed_ipv6", "The IPv6 header or an extension header is cut short.";
+    MalformedTcp = "malformed_tcp", "The TCP header is cut short or its length is impossible.";
+    MalformedUdp = "malformed_udp", "The UDP header is cut short or its length is impossible.";
+    MalformedSctp = "malformed_sctp", "The SCTP header is cut short.";
+    MalformedIcmp = "malformed_icmp", "The ICMP header is cut short.";
+    MartianSource = "martian_source", "The source is an address that no packet may come from.";
+    Fragment = "fragment", "A fragment of a packet for a virtual service.";
+    NoServer = "no_server", "No real server may be chosen and the sender cannot be told.";
+    ServerGone = "server_gone", "The connection's real server is no longer configured.";
+    NoRoute = "no_route", "There is no way to the next host and the sender cannot be told.";
+    NeighbourUnknown = "neighbour_unknown", "The next host's link-layer address is not known.";
+    TtlExpired = "ttl_expired", "The packet's time to live ended here and the sender cannot be told.";
+    TooBig = "too_big", "The packet is longer than its way allows and the sender cannot be told.";
+    ConnectionLimit = "connection_limit", "The connection table is full.";
+    TxFull = "tx_full", "The device had no room for the frame.";
+}
+
+impl DropReason {
+    /// The number of reasons.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_numbered_in_order_and_named_once() {
+        for (number, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, number);
+            assert_eq!(DropReason::ALL.iter().filter(|r| r.name() == reason.name()).count(), 1);
+        }
+    }
+}
