@@ -1,0 +1,292 @@
+//! The network as the director sees it: interfaces, routes, neighbours. An immutable snapshot, made
+//! from what the kernel says (live) or from what the user says (offline).
+
+use crate::frame::NextHop;
+use crate::net::{InterfaceId, Mac, Prefix};
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// One interface of the director.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, `eth0`.
+    pub name: String,
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// The longest IP packet that it takes, in bytes.
+    pub mtu: u32,
+    /// Its addresses, each with the length of the on-link prefix.
+    pub addresses: Vec<Prefix>,
+}
+
+/// One line of the routing table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which destinations it is for.
+    pub destination: Prefix,
+    /// What happens to packets for them.
+    pub kind: RouteKind,
+    /// Smaller is preferred among routes of the same prefix.
+    pub metric: u32,
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    /// Hands packets to a neighbour.
+    Unicast {
+        /// The interface that they leave by.
+        interface: InterfaceId,
+        /// The router; `None` when the destination itself is on the link.
+        via: Option<IpAddr>,
+        /// A limit below the interface's, in bytes.
+        mtu: Option<u32>,
+        /// The source address that the director prefers for packets of its own.
+        source: Option<IpAddr>,
+    },
+    /// The destination is the director itself.
+    Local,
+    /// Packets are refused, in whichever way (`unreachable`, `blackhole`, `prohibit`): the engine
+    /// treats all three alike, as the kernel's IPVS does.
+    Unreachable,
+}
+
+/// What a look-up found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Out by an interface.
+    Out(Output),
+    /// The destination is the director itself.
+    Local,
+}
+
+/// The way out of the director for one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Who gets the frame.
+    pub hop: NextHop,
+    /// The link-layer address of the interface that sends it.
+    pub source_mac: Mac,
+    /// The longest IP packet of this way, in bytes.
+    pub mtu: u32,
+    /// The director's own address on this way: the source of a tunnel's outer header.
+    pub source: Option<IpAddr>,
+}
+
+/// Interfaces, routes, neighbours and the addresses that are the director's own.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    interfaces: Vec<Interface>,
+    /// Sorted: longest prefix first, then smallest metric.
+    routes: Vec<Route>,
+    neighbours: HashMap<(InterfaceId, IpAddr), Mac, RandomState>,
+    local: Vec<Prefix>,
+    owned: Vec<IpAddr>,
+}
+
+impl Network {
+    /// A network of `interfaces`; the prefixes of their addresses are on-link routes.
+    #[must_use]
+    pub fn new(interfaces: Vec<Interface>) -> Self {
+        let mut network = Self { interfaces, ..Self::default() };
+        for (number, interface) in network.interfaces.iter().enumerate() {
+            for prefix in &interface.addresses {
+                network.local.push(Prefix::host(prefix.address()));
+                network.routes.push(Route {
+                    destination: *prefix,
+                    kind: RouteKind::Unicast {
+                        interface: InterfaceId(number as u16),
+                        via: None,
+                        mtu: None,
+                        source: Some(prefix.address()),
+                    },
+                    metric: 0,
+                });
+            }
+        }
+        network.sort();
+        network
+    }
+
+    /// The same network with `routes` beside those of the interfaces' addresses.
+    #[must_use]
+    pub fn with_routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
+        self.routes.extend(routes);
+        self.sort();
+        self
+    }
+
+    /// The same network, in which the link-layer address of `address` on `interface` is known.
+    #[must_use]
+    pub fn with_neighbours(
+        mut self,
+        neighbours: impl IntoIterator<Item = (InterfaceId, IpAddr, Mac)>,
+    ) -> Self {
+        self.neighbours
+            .extend(neighbours.into_iter().map(|(interface, address, mac)| ((interface, address), mac)));
+        self
+    }
+
+    /// The same network, in which all of `prefixes` are addresses of the director's host.
+    #[must_use]
+    pub fn with_local(mut self, prefixes: impl IntoIterator<Item = Prefix>) -> Self {
+        self.local.extend(prefixes);
+        self
+    }
+
+    /// The same network, in which `addresses` belong to the engine alone: no kernel holds them, so
+    /// the engine answers ARP, echo and everything else that a host answers.
+    #[must_use]
+    pub fn with_owned(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.owned.extend(addresses);
+        self
+    }
+
+    fn sort(&mut self) {
+        self.routes.sort_by_key(|route| (std::cmp::Reverse(route.destination.length()), route.metric));
+    }
+
+    /// All interfaces, in the order of their [`InterfaceId`].
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// The interface of that number.
+    ///
+    /// # Panics
+    /// When the number is not one of this network's.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> &Interface {
+        &self.interfaces[usize::from(id.0)]
+    }
+
+    /// The interface of that name.
+    #[must_use]
+    pub fn interface_named(&self, name: &str) -> Option<InterfaceId> {
+        self.interfaces.iter().position(|i| i.name == name).map(|n| InterfaceId(n as u16))
+    }
+
+    /// Whether `address` is the director's: its kernel's or the engine's own.
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.is_owned(address)
+            || self.local.iter().any(|p| p.contains(address))
+            || matches!(self.best(address), Some(Route { kind: RouteKind::Local, .. }))
+    }
+
+    /// Whether `address` belongs to the engine alone.
+    #[must_use]
+    pub fn is_owned(&self, address: IpAddr) -> bool {
+        self.owned.contains(&address)
+    }
+
+    /// The addresses that belong to the engine alone.
+    #[must_use]
+    pub fn owned(&self) -> &[IpAddr] {
+        &self.owned
+    }
+
+    /// The way to `destination`; `None` when there is none (no route, or one that refuses).
+    #[must_use]
+    pub fn path(&self, destination: IpAddr) -> Option<Path> {
+        if self.is_local(destination) {
+            return Some(Path::Local);
+        }
+        let RouteKind::Unicast { interface, via, mtu, source } = self.best(destination)?.kind else {
+            return None;
+        };
+        let device = self.interface(interface);
+        let address = via.unwrap_or(destination);
+        Some(Path::Out(Output {
+            hop: NextHop { interface, address, mac: self.neighbour(interface, address) },
+            source_mac: device.mac,
+            mtu: mtu.map_or(device.mtu, |mtu| mtu.min(device.mtu)),
+            source: source.or_else(|| self.source_on(interface, address)),
+        }))
+    }
+
+    /// The link-layer address of a neighbour, if it is known.
+    #[must_use]
+    pub fn neighbour(&self, interface: InterfaceId, address: IpAddr) -> Option<Mac> {
+        self.neighbours.get(&(interface, address)).copied()
+    }
+
+    /// The address of `interface` that a packet for `destination` is best sent from: one whose
+    /// prefix holds the destination, else the first of the family.
+    #[must_use]
+    pub fn source_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<IpAddr> {
+        let family = |p: &&Prefix| p.address().is_ipv4() == destination.is_ipv4();
+        let addresses = &self.interface(interface).addresses;
+        let near = addresses.iter().filter(family).find(|p| p.contains(destination));
+        near.or_else(|| addresses.iter().find(family)).map(Prefix::address)
+    }
+
+    fn best(&self, destination: IpAddr) -> Option<&Route> {
+        self.routes.iter().find(|route| route.destination.contains(destination))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn network() -> Network {
+        let interface = |name: &str, mac: u8, address: &str| Interface {
+            name: name.to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, mac]),
+            mtu: 1500,
+            addresses: vec![address.parse().unwrap()],
+        };
+        Network::new(vec![interface("c", 1, "10.0.0.1/24"), interface("s", 2, "192.168.0.1/16")])
+            .with_routes([
+                Route {
+                    destination: "0.0.0.0/0".parse().unwrap(),
+                    kind: RouteKind::Unicast {
+                        interface: InterfaceId(0),
+                        via: Some(ip("10.0.0.2")),
+                        mtu: Some(1400),
+                        source: None,
+                    },
+                    metric: 0,
+                },
+                Route {
+                    destination: "10.9.0.0/16".parse().unwrap(),
+                    kind: RouteKind::Unreachable,
+                    metric: 0,
+                },
+            ])
+            .with_neighbours([(InterfaceId(0), ip("10.0.0.2"), Mac([2, 0, 0, 0, 0, 9]))])
+            .with_local(["10.99.0.0/16".parse().unwrap()])
+            .with_owned([ip("203.0.113.1")])
+    }
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        let network = network();
+        let Some(Path::Out(out)) = network.path(ip("8.8.8.8")) else { panic!("no way out") };
+        assert_eq!(out.hop.mac, Some(Mac([2, 0, 0, 0, 0, 9])));
+        assert_eq!(out.mtu, 1400);
+        assert_eq!(out.source, Some(ip("10.0.0.1")));
+        let Some(Path::Out(out)) = network.path(ip("192.168.7.7")) else { panic!("no way out") };
+        assert_eq!((out.hop.address, out.hop.mac), (ip("192.168.7.7"), None));
+        assert_eq!(out.source, Some(ip("192.168.0.1")));
+        assert_eq!(network.path(ip("10.9.1.1")), None);
+        assert_eq!(network.path(ip("2001:db8::1")), None);
+    }
+
+    #[test]
+    fn local_is_what_the_host_or_the_engine_holds() {
+        let network = network();
+        for address in ["10.0.0.1", "192.168.0.1", "10.99.3.4", "203.0.113.1"] {
+            assert_eq!(network.path(ip(address)), Some(Path::Local), "{address}");
+        }
+        assert!(network.is_owned(ip("203.0.113.1")));
+        assert!(!network.is_owned(ip("10.99.3.4")));
+    }
+}

@@ -1,0 +1,71 @@
+//! How a real server is chosen for a new connection: one file an algorithm.
+//!
+//! A scheduler is an immutable value that belongs to one snapshot of its service: what follows from
+//! the list of servers (hash tables, greatest common divisors) is computed once, when the list
+//! changes. What a choice changes (a pointer, a cache) is shared, lock-free, by all snapshots and all
+//! workers: atomics behind an `Arc` that [`Scheduler::successor`] hands on.
+
+use crate::net::{Endpoint, Protocol};
+use crate::service::{RealServer, ServerId};
+use crate::time::Instant;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// What a scheduler may know of the packet that opens a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// Who asks (CIP and its port).
+    pub client: Endpoint,
+    /// What is asked for: the packet's destination (VIP and its port).
+    pub destination: Endpoint,
+}
+
+/// The real servers of a service, in the kernel's list order: newest first.
+pub type Servers<'a> = &'a [Arc<RealServer>];
+
+/// A scheduler's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Selection {
+    /// The server at this place of the list.
+    Server(usize),
+    /// No server may be chosen.
+    NoServer,
+}
+
+impl From<Option<usize>> for Selection {
+    fn from(place: Option<usize>) -> Self {
+        place.map_or(Self::NoServer, Self::Server)
+    }
+}
+
+/// What happened to the list of servers. The list given beside it is the one after the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// A server was put at the head of the list.
+    Added(ServerId),
+    /// A server was taken out; `predecessor` stood before it (`None`: it was the head).
+    Removed {
+        /// Who was taken out.
+        server: ServerId,
+        /// Who stood before it.
+        predecessor: Option<ServerId>,
+    },
+    /// A server's weight or thresholds changed.
+    Edited(ServerId),
+}
+
+/// Chooses real servers. Implementations are shared by all workers and must not block.
+pub trait Scheduler: Debug + Send + Sync {
+    /// The name that `ipvsadm` knows it by, or the user's.
+    fn name(&self) -> &str;
+
+    /// Chooses a server for a new connection.
+    fn select(&self, flow: &Flow, servers: Servers<'_>, now: Instant) -> Selection;
+
+    /// The scheduler of the next snapshot, after `event`, for the list `servers`. It shares the
+    /// mutable state with this one; one that keeps nothing about the list returns itself.
+    fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler>;
+}

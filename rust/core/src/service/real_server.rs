@@ -1,0 +1,311 @@
+//! A real server: who it is, what it may take, what it carries.
+
+use crate::net::Endpoint;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Names a real server for the life of its service table; never 0, never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServerId(pub u32);
+
+/// How packets reach a real server (`ipvsadm`'s `-m`, `-g`, `-i`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Method {
+    /// NAT: destination address and port are rewritten, replies pass the director.
+    Masquerading = 0,
+    /// TUN: the packet travels in an IP packet of its own.
+    Tunneling = 2,
+    /// DR: only the link-layer destination changes. `ipvsadm`'s default.
+    #[default]
+    Gatewaying = 3,
+}
+
+impl Method {
+    /// `ipvsadm`'s long word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Masquerading => "masquerading",
+            Self::Gatewaying => "gatewaying",
+            Self::Tunneling => "tunneling",
+        }
+    }
+
+    /// The method of that name: long (`masquerading`), short (`masq`) or as people say (`nat`).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "masquerading" | "masq" | "nat" => Self::Masquerading,
+            "gatewaying" | "gate" | "route" | "dr" => Self::Gatewaying,
+            "tunneling" | "ipip" | "tunnel" | "tun" => Self::Tunneling,
+            _ => return None,
+        })
+    }
+
+    const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Masquerading,
+            2 => Self::Tunneling,
+            _ => Self::Gatewaying,
+        }
+    }
+}
+
+/// A real server of one virtual service. Shared by identity between service tables, connections and
+/// schedulers, so that its counters and connections outlive every edit.
+///
+/// All fields that change are atomics of their own: readers want each value, never several that
+/// belong together, so `Relaxed` is enough everywhere here.
+pub struct RealServer {
+    id: ServerId,
+    endpoint: Endpoint,
+    method: AtomicU8,
+    weight: AtomicU32,
+    upper: AtomicU32,
+    lower: AtomicU32,
+    active: AtomicU32,
+    inactive: AtomicU32,
+    available: AtomicBool,
+    overloaded: AtomicBool,
+    /// What it has been sent and what came back.
+    pub statistics: Statistics,
+}
+
+impl RealServer {
+    /// A server without connections.
+    #[must_use]
+    pub fn new(id: ServerId, endpoint: Endpoint, method: Method, weight: u32) -> Self {
+        Self {
+            id,
+            endpoint,
+            method: AtomicU8::new(method as u8),
+            weight: AtomicU32::new(weight),
+            upper: AtomicU32::new(0),
+            lower: AtomicU32::new(0),
+            active: AtomicU32::new(0),
+            inactive: AtomicU32::new(0),
+            available: AtomicBool::new(true),
+            overloaded: AtomicBool::new(false),
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// Its name within the service table.
+    #[must_use]
+    pub const fn id(&self) -> ServerId {
+        self.id
+    }
+
+    /// Its address (RIP) and port.
+    #[must_use]
+    pub const fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// How packets reach it.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        Method::from_number(self.method.load(Relaxed))
+    }
+
+    /// Its share, relative to its siblings'; 0 = quiesced: no new connections.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
+    /// Connections that count as active (spec: TCP established or opening).
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.active.load(Relaxed)
+    }
+
+    /// All its other connections.
+    #[must_use]
+    pub fn inactive(&self) -> u32 {
+        self.inactive.load(Relaxed)
+    }
+
+    /// The upper and the lower connection threshold; 0 = none.
+    #[must_use]
+    pub fn thresholds(&self) -> (u32, u32) {
+        (self.upper.load(Relaxed), self.lower.load(Relaxed))
+    }
+
+    /// Whether it is configured in its service (a deleted server lives on for its connections).
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.available.load(Relaxed)
+    }
+
+    /// Whether its upper threshold keeps new connections away.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.overloaded.load(Relaxed)
+    }
+
+    /// Whether a scheduler may choose it: weight above 0 and not overloaded.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.weight() > 0 && !self.is_overloaded()
+    }
+
+    /// Takes the values of an edit.
+    pub fn set(&self, method: Method, weight: u32) {
+        self.method.store(method as u8, Relaxed);
+        self.weight.store(weight, Relaxed);
+    }
+
+    /// Says whether it is configured.
+    pub fn set_available(&self, available: bool) {
+        self.available.store(available, Relaxed);
+    }
+
+    /// Sets the thresholds as an edit does: a raised or removed upper one lifts the overload.
+    pub fn set_thresholds(&self, upper: u32, lower: u32) {
+        let old = self.upper.swap(upper, Relaxed);
+        self.lower.store(lower, Relaxed);
+        if upper == 0 || upper > old {
+            self.overloaded.store(false, Relaxed);
+        }
+    }
+
+    /// A new connection is bound: inactive until its state says otherwise.
+    pub fn bind(&self) {
+        let inactive = self.inactive.fetch_add(1, Relaxed).wrapping_add(1);
+        let upper = self.upper.load(Relaxed);
+        if upper != 0 && u64::from(inactive) + u64::from(self.active()) >= u64::from(upper) {
+            self.overloaded.store(true, Relaxed);
+        }
+    }
+
+    /// A connection ended.
+    pub fn unbind(&self, was_active: bool) {
+        let counter = if was_active { &self.active } else { &self.inactive };
+        counter.fetch_sub(1, Relaxed);
+        if self.is_overloaded() {
+            let (upper, lower) = self.thresholds();
+            let total = u64::from(self.active()) + u64::from(self.inactive());
+            let relieved = match (lower, upper) {
+                (0, 0) => true,
+                (0, upper) => total * 4 < u64::from(upper) * 3,
+                (lower, _) => total < u64::from(lower),
+            };
+            if relieved {
+                self.overloaded.store(false, Relaxed);
+            }
+        }
+    }
+
+    /// A connection became active, or ceased to be.
+    pub fn set_active(&self, active: bool) {
+        let (from, to) = if active { (&self.inactive, &self.active) } else { (&self.active, &self.inactive) };
+        from.fetch_sub(1, Relaxed);
+        to.fetch_add(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for RealServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RealServer")
+            .field("id", &self.id.0)
+            .field("endpoint", &self.endpoint)
+            .field("method", &self.method())
+            .field("weight", &self.weight())
+            .field("active", &self.active())
+            .field("inactive", &self.inactive())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counters of a real server, a virtual service or everything. They are only ever added to.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    connections: AtomicU64,
+    in_packets: AtomicU64,
+    in_bytes: AtomicU64,
+    out_packets: AtomicU64,
+    out_bytes: AtomicU64,
+}
+
+/// The values of [`Statistics`] at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatisticsValues {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Their bytes, IP header included.
+    pub in_bytes: u64,
+    /// Packets to clients that passed the director.
+    pub out_packets: u64,
+    /// Their bytes, IP header included.
+    pub out_bytes: u64,
+}
+
+impl Statistics {
+    /// Counts a scheduled connection.
+    pub fn connection(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a packet from a client, `bytes` long with its IP header.
+    pub fn inbound(&self, bytes: u64) {
+        self.in_packets.fetch_add(1, Relaxed);
+        self.in_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts a packet to a client, `bytes` long with its IP header.
+    pub fn outbound(&self, bytes: u64) {
+        self.out_packets.fetch_add(1, Relaxed);
+        self.out_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn values(&self) -> StatisticsValues {
+        StatisticsValues {
+            connections: self.connections.load(Relaxed),
+            in_packets: self.in_packets.load(Relaxed),
+            in_bytes: self.in_bytes.load(Relaxed),
+            out_packets: self.out_packets.load(Relaxed),
+            out_bytes: self.out_bytes.load(Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overload_ends_at_three_quarters_of_the_upper_threshold() {
+        let server = RealServer::new(ServerId(1), "10.0.0.1:80".parse().unwrap(), Method::Masquerading, 1);
+        server.set_thresholds(4, 0);
+        for _ in 0..4 {
+            assert!(!server.is_overloaded());
+            server.bind();
+        }
+        assert!(server.is_overloaded());
+        server.unbind(false);
+        assert!(server.is_overloaded(), "3 of 4 is still full");
+        server.unbind(false);
+        assert!(!server.is_overloaded(), "2 of 4 is open again");
+    }
+
+    #[test]
+    fn methods_have_every_name_that_people_use() {
+        for (name, method) in [
+            ("nat", Method::Masquerading),
+            ("masq", Method::Masquerading),
+            ("DR", Method::Gatewaying),
+            ("gate", Method::Gatewaying),
+            ("ipip", Method::Tunneling),
+        ] {
+            assert_eq!(Method::from_name(name), Some(method));
+            assert_eq!(Method::from_name(method.name()), Some(method));
+        }
+        assert_eq!(Method::from_name("bypass"), None);
+    }
+}
