@@ -6,3 +6,4 @@ pub mod scheduler;
 pub mod service;
 pub mod time;
 pub mod verdict;
+pub mod wire;

@@ -1,0 +1,108 @@
+//! ARP for IPv4 over Ethernet (RFC 826).
+
+use super::{ethernet, set_u16, u16_at};
+use crate::net::Mac;
+use std::net::Ipv4Addr;
+
+/// Length of the packet.
+pub const LENGTH: usize = 28;
+const REQUEST: u16 = 1;
+const REPLY: u16 = 2;
+
+/// What an ARP packet says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arp {
+    operation: u16,
+    sender_mac: Mac,
+    sender: Ipv4Addr,
+    target: Ipv4Addr,
+}
+
+impl Arp {
+    /// Reads a packet; `None` when it is cut short or not about IPv4 over Ethernet.
+    #[must_use]
+    pub fn parse(packet: &[u8]) -> Option<Self> {
+        let packet: &[u8; LENGTH] = packet.first_chunk()?;
+        if packet[..6] != [0, 1, 8, 0, 6, 4] {
+            return None;
+        }
+        let [.., a, b, c, d] = *packet;
+        let mac = packet[8..14].first_chunk()?;
+        let sender: &[u8; 4] = packet[14..18].first_chunk()?;
+        Some(Self {
+            operation: u16_at(packet, 6),
+            sender_mac: Mac(*mac),
+            sender: Ipv4Addr::from(*sender),
+            target: Ipv4Addr::new(a, b, c, d),
+        })
+    }
+
+    /// Whether somebody asks.
+    #[must_use]
+    pub const fn is_request(&self) -> bool {
+        self.operation == REQUEST
+    }
+
+    /// Whether somebody answers.
+    #[must_use]
+    pub const fn is_reply(&self) -> bool {
+        self.operation == REPLY
+    }
+
+    /// The link-layer address of who sent it.
+    #[must_use]
+    pub const fn sender_mac(&self) -> Mac {
+        self.sender_mac
+    }
+
+    /// The address of who sent it.
+    #[must_use]
+    pub const fn sender(&self) -> Ipv4Addr {
+        self.sender
+    }
+
+    /// The address that is asked about.
+    #[must_use]
+    pub const fn target(&self) -> Ipv4Addr {
+        self.target
+    }
+
+    /// Length of a frame with an answer.
+    pub const REPLY_FRAME: usize = ethernet::HEADER + LENGTH;
+
+    /// Writes a frame that answers this request: its target is at `mac`.
+    pub fn write_reply(&self, mac: Mac, frame: &mut [u8]) {
+        ethernet::set_addresses(frame, self.sender_mac, mac);
+        set_u16(frame, 12, ethernet::ARP);
+        let packet = &mut frame[ethernet::HEADER..][..LENGTH];
+        packet[..6].copy_from_slice(&[0, 1, 8, 0, 6, 4]);
+        set_u16(packet, 6, REPLY);
+        packet[8..14].copy_from_slice(&mac.0);
+        packet[14..18].copy_from_slice(&self.target.octets());
+        packet[18..24].copy_from_slice(&self.sender_mac.0);
+        packet[24..28].copy_from_slice(&self.sender.octets());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHO_HAS: [u8; LENGTH] =
+        [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 10, 0, 0, 100];
+
+    #[test]
+    fn an_answer_reads_back_as_one() {
+        let request = Arp::parse(&WHO_HAS).unwrap();
+        assert!(request.is_request());
+        assert_eq!(request.target(), Ipv4Addr::new(10, 0, 0, 100));
+        let mut frame = [0; Arp::REPLY_FRAME];
+        request.write_reply(Mac([2, 0, 0, 0, 0, 1]), &mut frame);
+        let reply = Arp::parse(&frame[ethernet::HEADER..]).unwrap();
+        assert!(reply.is_reply());
+        assert_eq!(reply.sender(), Ipv4Addr::new(10, 0, 0, 100));
+        assert_eq!(reply.sender_mac(), Mac([2, 0, 0, 0, 0, 1]));
+        assert_eq!(reply.target(), Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(Arp::parse(&WHO_HAS[..27]), None);
+    }
+}

@@ -1,0 +1,52 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): types, codes and which of them are errors.
+
+/// Length of the header in front of what an error quotes, or of an echo's data.
+pub const HEADER: usize = 8;
+/// Where the checksum stands.
+pub const CHECKSUM: usize = 2;
+
+/// ICMP for IPv4.
+pub mod v4 {
+    /// An answer to an echo request.
+    pub const ECHO_REPLY: u8 = 0;
+    /// The packet did not reach its destination.
+    pub const UNREACHABLE: u8 = 3;
+    /// Unreachable: nobody at that address.
+    pub const HOST: u8 = 1;
+    /// Unreachable: the host does not speak the protocol.
+    pub const PROTOCOL: u8 = 2;
+    /// Unreachable: nobody at that port.
+    pub const PORT: u8 = 3;
+    /// Unreachable: too long, and nobody may cut it.
+    pub const FRAGMENTATION_NEEDED: u8 = 4;
+    /// Are you there?
+    pub const ECHO_REQUEST: u8 = 8;
+    /// The time to live ended.
+    pub const TIME_EXCEEDED: u8 = 11;
+
+    /// Whether messages of this type are about another packet: nobody answers those.
+    #[must_use]
+    pub const fn is_error(kind: u8) -> bool {
+        matches!(kind, 3 | 4 | 5 | 11 | 12)
+    }
+}
+
+/// ICMP for IPv6.
+pub mod v6 {
+    /// The packet did not reach its destination.
+    pub const UNREACHABLE: u8 = 1;
+    /// Unreachable: nobody at that address.
+    pub const ADDRESS: u8 = 3;
+    /// Unreachable: nobody at that port.
+    pub const PORT: u8 = 4;
+    /// Longer than the next link takes.
+    pub const PACKET_TOO_BIG: u8 = 2;
+    /// The hop limit ended.
+    pub const TIME_EXCEEDED: u8 = 3;
+
+    /// Whether messages of this type are about another packet: nobody answers those.
+    #[must_use]
+    pub const fn is_error(kind: u8) -> bool {
+        kind < 128
+    }
+}

@@ -1,0 +1,142 @@
+//! TCP (RFC 9293): as much of the header as the engine reads and rewrites.
+
+use super::{u16_at, u32_at};
+
+/// Length of a header without options.
+pub const HEADER: usize = 20;
+/// Where the checksum stands.
+pub const CHECKSUM: usize = 16;
+
+/// A TCP header that was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp<'a> {
+    header: &'a [u8],
+}
+
+impl<'a> Tcp<'a> {
+    /// Reads the header of `segment`; `None` when it is cut short or its length is impossible.
+    #[must_use]
+    pub fn parse(segment: &'a [u8]) -> Option<Self> {
+        let first: &[u8; HEADER] = segment.first_chunk()?;
+        let length = usize::from(first[12] >> 4) * 4;
+        if length < HEADER {
+            return None;
+        }
+        segment.get(..length).map(|header| Self { header })
+    }
+
+    /// Length of the header with its options.
+    #[must_use]
+    pub const fn header_length(&self) -> usize {
+        self.header.len()
+    }
+
+    /// The sender's port.
+    #[must_use]
+    pub fn source_port(&self) -> u16 {
+        u16_at(self.header, 0)
+    }
+
+    /// The receiver's port.
+    #[must_use]
+    pub fn destination_port(&self) -> u16 {
+        u16_at(self.header, 2)
+    }
+
+    /// Sequence number of the first byte.
+    #[must_use]
+    pub fn sequence(&self) -> u32 {
+        u32_at(self.header, 4)
+    }
+
+    /// The next sequence number that the sender expects.
+    #[must_use]
+    pub fn acknowledgement(&self) -> u32 {
+        u32_at(self.header, 8)
+    }
+
+    /// The control bits.
+    #[must_use]
+    pub fn flags(&self) -> TcpFlags {
+        TcpFlags(self.header[13])
+    }
+}
+
+/// TCP's control bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// The sender has finished.
+    pub const FIN: Self = Self(0x01);
+    /// Opens.
+    pub const SYN: Self = Self(0x02);
+    /// Resets.
+    pub const RST: Self = Self(0x04);
+    /// Hand over at once.
+    pub const PSH: Self = Self(0x08);
+    /// The acknowledgement number counts.
+    pub const ACK: Self = Self(0x10);
+    /// Congestion window reduced (RFC 3168).
+    pub const CWR: Self = Self(0x80);
+
+    /// These bits and `other`'s.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether FIN is set.
+    #[must_use]
+    pub const fn fin(self) -> bool {
+        self.0 & Self::FIN.0 != 0
+    }
+
+    /// Whether SYN is set.
+    #[must_use]
+    pub const fn syn(self) -> bool {
+        self.0 & Self::SYN.0 != 0
+    }
+
+    /// Whether RST is set.
+    #[must_use]
+    pub const fn rst(self) -> bool {
+        self.0 & Self::RST.0 != 0
+    }
+
+    /// Whether ACK is set.
+    #[must_use]
+    pub const fn ack(self) -> bool {
+        self.0 & Self::ACK.0 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYN: [u8; 24] =
+        [0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 0x02, 0xff, 0xff, 0, 0, 0, 0, 2, 4, 5, 0xb4];
+
+    #[test]
+    fn reads_a_syn_with_options() {
+        let header = Tcp::parse(&SYN).unwrap();
+        assert_eq!(
+            (header.source_port(), header.destination_port(), header.header_length()),
+            (40000, 80, 24)
+        );
+        assert!(header.flags().syn() && !header.flags().ack());
+        assert_eq!(header.sequence(), 1);
+    }
+
+    #[test]
+    fn impossible_lengths_are_none() {
+        assert!(Tcp::parse(&SYN[..19]).is_none());
+        assert!(Tcp::parse(&SYN[..23]).is_none(), "options cut");
+        let mut short = SYN;
+        short[12] = 0x40;
+        assert!(Tcp::parse(&short).is_none());
+    }
+}
