@@ -43,6 +43,10 @@ pub mod v6 {
     pub const PACKET_TOO_BIG: u8 = 2;
     /// The hop limit ended.
     pub const TIME_EXCEEDED: u8 = 3;
+    /// Are you there?
+    pub const ECHO_REQUEST: u8 = 128;
+    /// An answer to an echo request.
+    pub const ECHO_REPLY: u8 = 129;
 
     /// Whether messages of this type are about another packet: nobody answers those.
     #[must_use]

@@ -7,11 +7,14 @@ use std::net::Ipv4Addr;
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
+/// Length of a header with all the options that it has room for.
+pub const LONGEST: usize = 60;
 /// The bit of the fragment field that forbids fragmentation.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// The bit of the fragment field that announces further fragments.
 pub const MORE_FRAGMENTS: u16 = 0x2000;
-const OFFSET: u16 = 0x1fff;
+/// The bits of the fragment field that tell where a fragment belongs, in units of 8 bytes.
+pub const OFFSET: u16 = 0x1fff;
 
 /// An IPv4 header that was checked: its length, the datagram's length, its version.
 #[derive(Clone, Copy, Debug)]

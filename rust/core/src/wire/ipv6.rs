@@ -1,6 +1,6 @@
 //! IPv6 and the extension headers that stand before a transport header (RFC 8200).
 
-use super::u16_at;
+use super::{set_u16, set_u32, u16_at};
 use crate::net::Protocol;
 use std::net::Ipv6Addr;
 
@@ -133,6 +133,35 @@ pub fn set_source(header: &mut [u8], address: Ipv6Addr) {
 /// Writes the destination address.
 pub fn set_destination(header: &mut [u8], address: Ipv6Addr) {
     header[24..40].copy_from_slice(&address.octets());
+}
+
+/// The fields of a header that the engine makes itself. The flow label is 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Length of what follows the header.
+    pub payload_length: u16,
+    /// What it carries.
+    pub protocol: Protocol,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Who sends it.
+    pub source: Ipv6Addr,
+    /// Where it is to go.
+    pub destination: Ipv6Addr,
+}
+
+impl Fields {
+    /// Writes a header without extension headers.
+    pub fn write(&self, header: &mut [u8]) {
+        set_u32(header, 0, 6 << 28 | u32::from(self.traffic_class) << 20);
+        set_u16(header, 4, self.payload_length);
+        header[6] = self.protocol.0;
+        header[7] = self.hop_limit;
+        set_source(header, self.source);
+        set_destination(header, self.destination);
+    }
 }
 
 #[cfg(test)]

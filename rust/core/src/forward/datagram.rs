@@ -1,0 +1,156 @@
+//! Writing an IP packet into the egress, whole or in fragments.
+
+use crate::frame::{ChecksumState, Egress, Offload};
+use crate::network::Output;
+use crate::packet::Packet;
+use crate::verdict::DropReason;
+use crate::wire::ipv4::{self, MORE_FRAGMENTS};
+use crate::wire::{ethernet, set_u16, u16_at};
+
+/// Length of the part of the link-layer header that both addresses take.
+const ADDRESSES: usize = 12;
+const OPTION_END: u8 = 0;
+const OPTION_NOTHING: u8 = 1;
+/// Fragments after the first carry only options with this bit (RFC 791 §3.1).
+const OPTION_COPIED: u8 = 0x80;
+
+/// The link-layer header of the frames that a packet becomes.
+#[derive(Clone, Copy)]
+pub(super) struct Link<'a> {
+    out: &'a Output,
+    tags: &'a [u8],
+    ethertype: u16,
+}
+
+impl<'a> Link<'a> {
+    /// For `packet` itself, changed or not, or an answer to it, that leaves by `out`.
+    pub(super) fn of(packet: &Packet<'a>, out: &'a Output) -> Self {
+        let ethertype = packet.network - 2;
+        let tags = if out.hop.interface == packet.interface { ADDRESSES } else { ethertype };
+        Self { out, tags: &packet.bytes[tags..ethertype], ethertype: u16_at(packet.bytes, ethertype) }
+    }
+
+    /// The same for an IP packet that starts with another header than `packet`.
+    pub(super) fn carrying(self, ethertype: u16) -> Self {
+        Self { ethertype, ..self }
+    }
+
+    /// Its length in bytes.
+    pub(super) fn length(&self) -> usize {
+        ethernet::HEADER + self.tags.len()
+    }
+
+    /// Sends one frame: this header, and `length` bytes behind it that `write` fills.
+    pub(super) fn emit<E: Egress + ?Sized>(
+        &self,
+        length: usize,
+        offload: Offload,
+        egress: &mut E,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<(), DropReason> {
+        let header = self.length();
+        let frame = &mut egress.slot(&self.out.hop, header + length)?[..header + length];
+        ethernet::set_addresses(frame, self.out.hop.mac.unwrap_or_default(), self.out.source_mac);
+        frame[ADDRESSES..header - 2].copy_from_slice(self.tags);
+        set_u16(frame, header - 2, self.ethertype);
+        write(&mut frame[header..]);
+        egress.send(header + length, offload);
+        Ok(())
+    }
+}
+
+/// The packet's own offload, told from a first byte that is `dropped` bytes behind the frame's.
+pub(super) fn offload_behind(packet: &Packet<'_>, dropped: usize) -> Offload {
+    let checksum = match packet.offload.checksum {
+        ChecksumState::Partial { start, offset } => {
+            ChecksumState::Partial { start: start - dropped as u16, offset }
+        }
+        ChecksumState::Finished => ChecksumState::Finished,
+    };
+    Offload { checksum, ..packet.offload }
+}
+
+/// An IP packet in several runs of bytes, so that its beginning can be changed without a copy of the
+/// rest. Checksums are finished.
+pub(super) struct Datagram<'a> {
+    /// The IP header with its options. At most [`ipv4::LONGEST`] bytes in IPv4.
+    pub(super) header: &'a [u8],
+    /// What follows, one behind the other.
+    pub(super) runs: [&'a [u8]; 3],
+}
+
+impl Datagram<'_> {
+    /// Sends it whole if it fits, in fragments of at most `mtu` bytes otherwise. The caller knows that
+    /// a packet that does not fit is IPv4 and may be cut.
+    pub(super) fn emit<E: Egress + ?Sized>(&self, link: &Link<'_>, egress: &mut E) -> Result<(), DropReason> {
+        let payload: usize = self.runs.iter().map(|run| run.len()).sum();
+        let mtu = link.out.mtu as usize;
+        if self.header.len() + payload <= mtu {
+            return self.emit_part(self.header, 0..payload, link, egress);
+        }
+        // Only the last fragment's length may be something else than a multiple of 8.
+        let room = mtu.saturating_sub(self.header.len()) & !7;
+        let field = u16_at(self.header, 6);
+        let units = usize::from(field & ipv4::OFFSET) + payload / 8;
+        if room == 0 || units > usize::from(ipv4::OFFSET) {
+            return Err(DropReason::TooBig);
+        }
+        let mut buffer = [0; ipv4::LONGEST];
+        let header = &mut buffer[..self.header.len()];
+        header.copy_from_slice(self.header);
+        for start in (0..payload).step_by(room) {
+            let end = payload.min(start + room);
+            set_u16(header, 2, (header.len() + end - start) as u16);
+            let more = if end < payload { MORE_FRAGMENTS } else { 0 };
+            set_u16(header, 6, (field + (start / 8) as u16) | more);
+            ipv4::set_checksum(header);
+            self.emit_part(header, start..end, link, egress)?;
+            if start == 0 {
+                erase_uncopied_options(&mut header[ipv4::HEADER..]);
+            }
+        }
+        Ok(())
+    }
+
+    fn emit_part<E: Egress + ?Sized>(
+        &self,
+        header: &[u8],
+        part: std::ops::Range<usize>,
+        link: &Link<'_>,
+        egress: &mut E,
+    ) -> Result<(), DropReason> {
+        link.emit(header.len() + part.len(), Offload::NONE, egress, |packet| {
+            let (place, mut rest) = packet.split_at_mut(header.len());
+            place.copy_from_slice(header);
+            let mut before = 0;
+            for run in self.runs {
+                let from = part.start.saturating_sub(before).min(run.len());
+                let to = part.end.saturating_sub(before).min(run.len());
+                let (place, next) = rest.split_at_mut(to - from);
+                place.copy_from_slice(&run[from..to]);
+                rest = next;
+                before += run.len();
+            }
+        })
+    }
+}
+
+/// Replaces the options that later fragments do not carry by fill bytes, as Linux does, which keeps
+/// the header's length.
+fn erase_uncopied_options(options: &mut [u8]) {
+    let mut at = 0;
+    while at < options.len() {
+        let length = match options[at] {
+            OPTION_END => return,
+            OPTION_NOTHING => 1,
+            _ => options.get(at + 1).map_or(0, |length| usize::from(*length)),
+        };
+        let Some(option) = options.get_mut(at..at + length).filter(|option| !option.is_empty()) else {
+            return;
+        };
+        if option[0] & OPTION_COPIED == 0 {
+            option.fill(OPTION_NOTHING);
+        }
+        at += length;
+    }
+}

@@ -1,0 +1,183 @@
+//! What a host says. The engine says it for addresses that no kernel holds.
+
+use super::datagram::{Datagram, Link};
+use super::icmp;
+use crate::frame::{Egress, NextHop, Offload};
+use crate::net::{InterfaceId, Mac, Protocol};
+use crate::network::Output;
+use crate::packet::{Fragment, Packet, TcpFlags};
+use crate::verdict::DropReason;
+use crate::wire::arp::Arp;
+use crate::wire::checksum::{Delta, Sum};
+use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
+use crate::wire::tcp::{self, Tcp};
+use crate::wire::{ipv4, ipv6, set_u16, set_u32, u16_at, udp};
+use std::net::IpAddr;
+
+const TTL: u8 = 64;
+
+/// Answers an ARP request: its target is at `mac`, the address of `interface`.
+///
+/// # Errors
+/// The egress's own.
+pub fn arp_reply<E: Egress + ?Sized>(
+    request: &Arp,
+    interface: InterfaceId,
+    mac: Mac,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let hop = NextHop { interface, address: request.sender().into(), mac: Some(request.sender_mac()) };
+    request.write_reply(mac, egress.slot(&hop, Arp::REPLY_FRAME)?);
+    egress.send(Arp::REPLY_FRAME, Offload::NONE);
+    Ok(())
+}
+
+/// Answers `packet` as a host does that holds its destination and serves nothing: an echo is sent back, a
+/// TCP segment is reset, for UDP the port is unreachable, for anything else the protocol. The answer
+/// leaves by `out`, which is the way to the packet's source.
+///
+/// # Errors
+/// [`DropReason::HostSilent`] where a host says nothing: to a reset, an ICMP message that asks nothing, a
+/// wrong checksum, a fragment, what was sent to many at once. And the egress's own.
+pub fn answer<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let many = packet.destination_mac.is_group();
+    if many || packet.fragment != Fragment::Whole || !checksum_is_right(packet) {
+        return Err(DropReason::HostSilent);
+    }
+    match (packet.protocol(), packet.tcp(), packet.icmp_type()) {
+        (Protocol::TCP, Some(segment), _) => tcp_reset(packet, &segment, out, egress),
+        (Protocol::UDP, _, _) => {
+            icmp::port_unreachable(packet, packet.destination(), identification, out, egress)
+                .map_err(no_server_to_silent)
+        }
+        (_, _, Some(v4::ECHO_REQUEST)) if packet.is_ipv4() => {
+            echo_reply(packet, v4::ECHO_REPLY, identification, out, egress)
+        }
+        (_, _, Some(v6::ECHO_REQUEST)) if !packet.is_ipv4() => {
+            echo_reply(packet, v6::ECHO_REPLY, identification, out, egress)
+        }
+        (_, _, Some(_)) => Err(DropReason::HostSilent),
+        _ => icmp::protocol_unreachable(packet, packet.destination(), identification, out, egress),
+    }
+}
+
+/// Sends an echo request back as its reply.
+fn echo_reply<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    reply: u8,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let (request, data) = packet.payload().split_at(HEADER);
+    let mut message = [0; HEADER];
+    message.copy_from_slice(request);
+    message[0] = reply;
+    let kinds = Delta::new().word(u16_at(request, 0), u16_at(&message, 0));
+    set_u16(&mut message, CHECKSUM, kinds.apply(u16_at(request, CHECKSUM)));
+    let mut header = [0; ipv6::HEADER];
+    let header = ip_header(packet, packet.payload().len(), packet.tos, Some(identification), &mut header)?;
+    let may_be_cut = packet.is_ipv4();
+    if !may_be_cut && header.len() + packet.payload().len() > out.mtu as usize {
+        return Err(DropReason::TooBig);
+    }
+    Datagram { header, runs: [&message, data, &[]] }.emit(&Link::of(packet, out), egress)
+}
+
+/// Refuses a segment of no connection (RFC 9293 §3.10.7.1).
+fn tcp_reset<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    segment: &Tcp<'_>,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let flags = segment.flags();
+    if flags.rst() {
+        return Err(DropReason::HostSilent);
+    }
+    let data = packet.payload().len() - segment.header_length();
+    let length = data as u32 + u32::from(flags.syn()) + u32::from(flags.fin());
+    let mut reset = [0; tcp::HEADER];
+    set_u16(&mut reset, 0, packet.flow.destination.port);
+    set_u16(&mut reset, 2, packet.flow.source.port);
+    reset[12] = (tcp::HEADER as u8 / 4) << 4;
+    if flags.ack() {
+        set_u32(&mut reset, 4, segment.acknowledgement());
+        reset[13] = TcpFlags::RST.0;
+    } else {
+        set_u32(&mut reset, 8, segment.sequence().wrapping_add(length));
+        reset[13] = TcpFlags::RST.with(TcpFlags::ACK).0;
+    }
+    let pseudo = Sum::pseudo_header(packet.destination(), packet.source(), Protocol::TCP, reset.len());
+    let checksum = pseudo.bytes(&reset).checksum();
+    set_u16(&mut reset, tcp::CHECKSUM, checksum);
+    let mut header = [0; ipv6::HEADER];
+    let header = ip_header(packet, reset.len(), packet.tos, None, &mut header)?;
+    Datagram { header, runs: [&reset, &[], &[]] }.emit(&Link::of(packet, out), egress)
+}
+
+/// Writes the header of an answer with `length` bytes of payload; without `identification` it may not
+/// be fragmented.
+fn ip_header<'a>(
+    packet: &Packet<'_>,
+    length: usize,
+    tos: u8,
+    identification: Option<u16>,
+    header: &'a mut [u8; ipv6::HEADER],
+) -> Result<&'a [u8], DropReason> {
+    match (packet.destination(), packet.source()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let fields = ipv4::Fields {
+                tos,
+                total_length: (ipv4::HEADER + length) as u16,
+                identification: identification.unwrap_or(0),
+                fragment: if identification.is_some() { 0 } else { ipv4::DONT_FRAGMENT },
+                ttl: TTL,
+                protocol: packet.protocol(),
+                source,
+                destination,
+            };
+            fields.write(header);
+            Ok(&header[..ipv4::HEADER])
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let fields = ipv6::Fields {
+                traffic_class: tos,
+                payload_length: length as u16,
+                protocol: packet.protocol(),
+                hop_limit: TTL,
+                source,
+                destination,
+            };
+            fields.write(header);
+            Ok(&header[..])
+        }
+        _ => Err(DropReason::HostSilent),
+    }
+}
+
+/// Whether a host would look at the packet: a checksum that is there and finished is right.
+fn checksum_is_right(packet: &Packet<'_>) -> bool {
+    if packet.checksum_is_partial() {
+        return true;
+    }
+    let payload = packet.payload();
+    let covered = match packet.protocol() {
+        Protocol::UDP if packet.is_ipv4() && u16_at(payload, udp::CHECKSUM) == 0 => return true,
+        Protocol::UDP => &payload[..usize::from(u16_at(payload, 4))],
+        Protocol::ICMP if packet.is_ipv4() => return Sum::ZERO.bytes(payload).checksum() == 0,
+        _ if packet.checksum_field().is_some() => payload,
+        _ => return true,
+    };
+    let pseudo = Sum::pseudo_header(packet.source(), packet.destination(), packet.protocol(), covered.len());
+    pseudo.bytes(covered).checksum() == 0
+}
+
+fn no_server_to_silent(reason: DropReason) -> DropReason {
+    if reason == DropReason::NoServer { DropReason::HostSilent } else { reason }
+}

@@ -1,0 +1,237 @@
+//! Telling a sender what became of its packet: ICMP (RFC 792, RFC 1812 §4.3) and ICMPv6 errors
+//! (RFC 4443), built as a Linux host builds them.
+//!
+//! A message quotes the packet from its IP header on, as far as 576 bytes (IPv6: 1,280) hold it. An
+//! aggregate is quoted as it is, its length and its unfinished checksum included, as Linux does: the
+//! sender looks at addresses, ports and sequence number.
+//!
+//! Nobody is told about an ICMP error, a later fragment, or what was sent to many at once: then the
+//! functions return the reason that the packet itself is dropped for.
+
+use super::datagram::Link;
+use super::decrement_ttl;
+use crate::frame::{Egress, Offload};
+use crate::net::Protocol;
+use crate::network::Output;
+use crate::packet::{Fragment, Packet};
+use crate::verdict::DropReason;
+use crate::wire::checksum::Sum;
+use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
+use crate::wire::{ipv4, ipv6, set_u16, set_u32};
+use std::net::IpAddr;
+
+/// Longest message: what every host can take.
+const LONGEST_V4: usize = 576;
+const LONGEST_V6: usize = 1280;
+/// Precedence "internetwork control".
+const TOS: u8 = 0xc0;
+/// Of the packet's own type of service, the bits that its error bears too.
+const TOS_KEPT: u8 = 0x1e;
+const TTL: u8 = 64;
+
+/// Nobody serves that port: what a client hears when no real server may be chosen.
+///
+/// # Errors
+/// [`DropReason::NoServer`] when the sender is not to be told, and the egress's own. So for the others.
+pub fn port_unreachable<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let error =
+        Error { v4: (v4::UNREACHABLE, v4::PORT), v6: (v6::UNREACHABLE, v6::PORT), ..Error::default() };
+    error.emit(packet, source, identification, out, egress, DropReason::NoServer)
+}
+
+/// There is no way to that host.
+///
+/// # Errors
+/// [`DropReason::NoRoute`].
+pub fn host_unreachable<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let error =
+        Error { v4: (v4::UNREACHABLE, v4::HOST), v6: (v6::UNREACHABLE, v6::ADDRESS), ..Error::default() };
+    error.emit(packet, source, identification, out, egress, DropReason::NoRoute)
+}
+
+/// The host does not speak that protocol. IPv4 only: IPv6 calls it a parameter problem.
+///
+/// # Errors
+/// [`DropReason::HostSilent`].
+pub fn protocol_unreachable<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    if !packet.is_ipv4() {
+        return Err(DropReason::HostSilent);
+    }
+    let error = Error { v4: (v4::UNREACHABLE, v4::PROTOCOL), ..Error::default() };
+    error.emit(packet, source, identification, out, egress, DropReason::HostSilent)
+}
+
+/// The packet's time to live ended here. It is quoted as it came.
+///
+/// # Errors
+/// [`DropReason::TtlExpired`].
+pub fn time_exceeded<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let error = Error { v4: (v4::TIME_EXCEEDED, 0), v6: (v6::TIME_EXCEEDED, 0), ..Error::default() };
+    error.emit(packet, source, identification, out, egress, DropReason::TtlExpired)
+}
+
+/// The packet may not be cut, and its way to the real server takes no more than `mtu` bytes. The hop is
+/// counted in the quote, because Linux counts it before it looks at the length.
+///
+/// # Errors
+/// [`DropReason::TooBig`].
+pub fn frag_needed<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    mtu: u32,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let error = Error { hop_counted: true, ..too_big(packet, mtu) };
+    error.emit(packet, source, identification, out, egress, DropReason::TooBig)
+}
+
+/// The same for a reply on its way back, which is routed as any packet: Linux looks at the length
+/// first, and quotes it as it came.
+///
+/// # Errors
+/// [`DropReason::TooBig`].
+pub fn reply_frag_needed<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    mtu: u32,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    too_big(packet, mtu).emit(packet, source, identification, out, egress, DropReason::TooBig)
+}
+
+fn too_big(packet: &Packet<'_>, mtu: u32) -> Error {
+    // IPv4 has 16 bits for it, behind 16 that are zero.
+    let mtu = if packet.is_ipv4() { mtu.min(u32::from(u16::MAX)) } else { mtu };
+    Error {
+        v4: (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED),
+        v6: (v6::PACKET_TOO_BIG, 0),
+        rest: mtu,
+        ..Error::default()
+    }
+}
+
+/// What a message says.
+#[derive(Clone, Copy, Default)]
+struct Error {
+    /// Type and code.
+    v4: (u8, u8),
+    v6: (u8, u8),
+    /// The header's second word.
+    rest: u32,
+    /// Whether the quote shows the time to live after this hop.
+    hop_counted: bool,
+}
+
+impl Error {
+    fn emit<E: Egress + ?Sized>(
+        self,
+        packet: &Packet<'_>,
+        source: IpAddr,
+        identification: u16,
+        out: &Output,
+        egress: &mut E,
+        otherwise: DropReason,
+    ) -> Result<(), DropReason> {
+        if !may_be_told(packet) {
+            return Err(otherwise);
+        }
+        match (source, packet.source()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let quote = packet.ip_length().min(LONGEST_V4 - ipv4::HEADER - HEADER);
+                let header = ipv4::Fields {
+                    tos: TOS | packet.tos & TOS_KEPT,
+                    total_length: (ipv4::HEADER + HEADER + quote) as u16,
+                    identification,
+                    fragment: 0,
+                    ttl: TTL,
+                    protocol: Protocol::ICMP,
+                    source,
+                    destination,
+                };
+                let length = ipv4::HEADER + HEADER + quote;
+                Link::of(packet, out).emit(length, Offload::NONE, egress, |reply| {
+                    let (ip, message) = reply.split_at_mut(ipv4::HEADER);
+                    header.write(ip);
+                    self.write(self.v4, packet, message, Sum::ZERO);
+                })
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let quote = packet.ip_length().min(LONGEST_V6 - ipv6::HEADER - HEADER);
+                let header = ipv6::Fields {
+                    traffic_class: 0,
+                    payload_length: (HEADER + quote) as u16,
+                    protocol: Protocol::ICMPV6,
+                    hop_limit: TTL,
+                    source,
+                    destination,
+                };
+                let pseudo =
+                    Sum::pseudo_header(source.into(), destination.into(), Protocol::ICMPV6, HEADER + quote);
+                let length = ipv6::HEADER + HEADER + quote;
+                Link::of(packet, out).emit(length, Offload::NONE, egress, |reply| {
+                    let (ip, message) = reply.split_at_mut(ipv6::HEADER);
+                    header.write(ip);
+                    self.write(self.v6, packet, message, pseudo);
+                })
+            }
+            _ => Err(otherwise),
+        }
+    }
+
+    /// Fills `message` with header and as much of the packet as there is room for.
+    fn write(self, (kind, code): (u8, u8), packet: &Packet<'_>, message: &mut [u8], pseudo: Sum) {
+        let (header, quote) = message.split_at_mut(HEADER);
+        header[0] = kind;
+        header[1] = code;
+        set_u16(header, CHECKSUM, 0);
+        set_u32(header, 4, self.rest);
+        quote.copy_from_slice(&packet.datagram()[..quote.len()]);
+        // A quote may end inside a long chain of extension headers, never inside an IPv4 header.
+        if self.hop_counted && packet.ttl > 0 {
+            decrement_ttl(quote);
+        }
+        let checksum = pseudo.bytes(message).checksum();
+        set_u16(message, CHECKSUM, checksum);
+    }
+}
+
+/// Whether an error about `packet` may be sent at all.
+fn may_be_told(packet: &Packet<'_>) -> bool {
+    let group = match packet.destination() {
+        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast(),
+    };
+    !group
+        && !packet.destination_mac.is_group()
+        && !packet.source().is_unspecified()
+        && packet.fragment != Fragment::Later
+        && !packet.is_icmp_error()
+}

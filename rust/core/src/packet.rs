@@ -1,0 +1,351 @@
+//! A frame whose headers were read once. Everything below works with offsets that were checked here.
+
+use crate::frame::{ChecksumState, Frame, Offload, Segmentation, SegmentationKind};
+use crate::net::{Endpoint, FlowKey, InterfaceId, Mac, Protocol};
+use crate::verdict::DropReason;
+use crate::wire::arp::Arp;
+use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::ipv4::{Ipv4, Ipv4Error};
+use crate::wire::ipv6::Ipv6;
+use crate::wire::tcp::{self, Tcp};
+use crate::wire::udp::{self, Udp};
+use crate::wire::{icmp, sctp, u16_at};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub use crate::wire::tcp::TcpFlags;
+
+/// An IP packet in its frame. Made by [`parse`] alone, which checks all of its offsets: code that
+/// gets one indexes without looking at lengths again.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The interface that it came in on.
+    pub interface: InterfaceId,
+    /// The whole frame.
+    pub bytes: &'a [u8],
+    /// What the sender left to the network card.
+    pub offload: Offload,
+    /// Whom the frame was addressed to.
+    pub destination_mac: Mac,
+    /// Who sent the frame.
+    pub source_mac: Mac,
+    /// Where the IP header begins, behind Ethernet header and VLAN tags.
+    pub network: usize,
+    /// Where the transport header begins, behind IP options and extension headers.
+    pub transport: usize,
+    /// Where the IP packet ends; link-layer padding may follow.
+    pub end: usize,
+    /// Protocol, addresses and ports. The ports are 0 where there are none, as in a later fragment.
+    pub flow: FlowKey,
+    /// Time to live, or hop limit, as it came.
+    pub ttl: u8,
+    /// Whether nobody may fragment it; always so in IPv6.
+    pub dont_fragment: bool,
+    /// Whether it is a whole IP packet.
+    pub fragment: Fragment,
+    /// Type of service, or traffic class.
+    pub tos: u8,
+    /// TCP's control bits; none when it is not TCP.
+    pub tcp_flags: TcpFlags,
+}
+
+/// Which part of an IP packet a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// The beginning, transport header included as far as it reaches.
+    First,
+    /// A part without transport header.
+    Later,
+}
+
+/// What a frame turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Parsed<'a> {
+    /// An IP packet of either family.
+    Ip(Packet<'a>),
+    /// An untagged ARP packet.
+    Arp(Arp),
+    /// Something that the engine has no business with.
+    Other,
+}
+
+/// Reads a frame's headers.
+///
+/// # Errors
+/// The reason why nobody should look at the frame again: a header that is cut short or contradicts
+/// itself, or a source that no packet may come from.
+pub fn parse<'a>(frame: &Frame<'a>) -> Result<Parsed<'a>, DropReason> {
+    let link = Ethernet::parse(frame.bytes).ok_or(DropReason::MalformedEthernet)?;
+    match link.ethertype {
+        ethernet::IPV4 => parse_ipv4(frame, &link).map(Parsed::Ip),
+        ethernet::IPV6 => parse_ipv6(frame, &link).map(Parsed::Ip),
+        // A tagged one belongs to a VLAN device of the host, which is an interface of its own.
+        ethernet::ARP if link.payload == ethernet::HEADER => {
+            Arp::parse(&frame.bytes[link.payload..]).map(Parsed::Arp).ok_or(DropReason::MalformedArp)
+        }
+        _ => Ok(Parsed::Other),
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// The IP packet: header and payload.
+    #[must_use]
+    pub fn datagram(&self) -> &'a [u8] {
+        &self.bytes[self.network..self.end]
+    }
+
+    /// Length of the IP packet in bytes.
+    #[must_use]
+    pub const fn ip_length(&self) -> usize {
+        self.end - self.network
+    }
+
+    /// The IP header with its options or extension headers.
+    #[must_use]
+    pub fn header(&self) -> &'a [u8] {
+        &self.bytes[self.network..self.transport]
+    }
+
+    /// Transport header and data.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        &self.bytes[self.transport..self.end]
+    }
+
+    /// Whether it is IPv4; it is IPv6 otherwise.
+    #[must_use]
+    pub const fn is_ipv4(&self) -> bool {
+        self.flow.source.address.is_ipv4()
+    }
+
+    /// The address that it comes from.
+    #[must_use]
+    pub const fn source(&self) -> IpAddr {
+        self.flow.source.address
+    }
+
+    /// The address that it is to go to.
+    #[must_use]
+    pub const fn destination(&self) -> IpAddr {
+        self.flow.destination.address
+    }
+
+    /// The transport protocol.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.flow.protocol
+    }
+
+    /// The TCP header, when it is a whole TCP packet.
+    #[must_use]
+    pub fn tcp(&self) -> Option<Tcp<'a>> {
+        self.is_whole(Protocol::TCP).then(|| Tcp::parse(self.payload())).flatten()
+    }
+
+    /// The ICMP or ICMPv6 type, when it is a whole message.
+    #[must_use]
+    pub fn icmp_type(&self) -> Option<u8> {
+        self.is_whole(self.icmp_protocol()).then(|| self.payload()[0])
+    }
+
+    /// Whether it is an ICMP message about another packet, about which nobody sends one in turn.
+    #[must_use]
+    pub fn is_icmp_error(&self) -> bool {
+        let error = if self.is_ipv4() { icmp::v4::is_error } else { icmp::v6::is_error };
+        self.icmp_type().is_some_and(error)
+    }
+
+    /// Length of the transport header; 0 for protocols that the engine does not know, and in
+    /// fragments.
+    #[must_use]
+    pub fn transport_header_length(&self) -> usize {
+        match self.protocol() {
+            _ if self.fragment != Fragment::Whole => 0,
+            Protocol::TCP => usize::from(self.payload()[12] >> 4) * 4,
+            Protocol::UDP => udp::HEADER,
+            Protocol::SCTP => sctp::HEADER,
+            protocol if protocol == self.icmp_protocol() => icmp::HEADER,
+            _ => 0,
+        }
+    }
+
+    /// Where in the transport header an Internet checksum stands that covers the addresses too.
+    #[must_use]
+    pub fn checksum_field(&self) -> Option<usize> {
+        match self.protocol() {
+            _ if self.fragment != Fragment::Whole => None,
+            Protocol::TCP => Some(tcp::CHECKSUM),
+            Protocol::UDP => Some(udp::CHECKSUM),
+            Protocol::ICMPV6 if !self.is_ipv4() => Some(icmp::CHECKSUM),
+            _ => None,
+        }
+    }
+
+    /// Whether the transport checksum is unfinished: its field holds the pseudo-header's sum.
+    #[must_use]
+    pub fn checksum_is_partial(&self) -> bool {
+        matches!((self.offload.checksum, self.checksum_field()), (ChecksumState::Partial { start, offset }, Some(field))
+            if usize::from(start) == self.transport && usize::from(offset) == field)
+    }
+
+    /// How to cut it, when it stands for several packets of the kind that its headers say.
+    #[must_use]
+    pub fn aggregate(&self) -> Option<Segmentation> {
+        self.offload.segmentation.filter(|segmentation| match segmentation.kind {
+            _ if segmentation.size == 0 => false,
+            SegmentationKind::Tcp4 => self.is_ipv4() && self.is_whole(Protocol::TCP),
+            SegmentationKind::Tcp6 => !self.is_ipv4() && self.is_whole(Protocol::TCP),
+            SegmentationKind::Udp => self.is_whole(Protocol::UDP),
+        })
+    }
+
+    /// How many packets it stands for; 1 for all but aggregates.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        let data = self.payload().len() - self.transport_header_length();
+        self.aggregate().map_or(1, |segmentation| data.div_ceil(usize::from(segmentation.size)).max(1))
+    }
+
+    /// Length of the longest IP packet that it stands for: its own, but for aggregates.
+    #[must_use]
+    pub fn longest_piece(&self) -> usize {
+        let headers = self.transport - self.network + self.transport_header_length();
+        let piece = self.aggregate().map_or(usize::MAX, |s| headers + usize::from(s.size));
+        self.ip_length().min(piece)
+    }
+
+    fn is_whole(&self, protocol: Protocol) -> bool {
+        self.fragment == Fragment::Whole && self.protocol() == protocol
+    }
+
+    const fn icmp_protocol(&self) -> Protocol {
+        if self.is_ipv4() { Protocol::ICMP } else { Protocol::ICMPV6 }
+    }
+}
+
+fn parse_ipv4<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, DropReason> {
+    let header = Ipv4::parse(&frame.bytes[link.payload..]).map_err(|error| match error {
+        Ipv4Error::Malformed => DropReason::MalformedIpv4,
+        Ipv4Error::Checksum => DropReason::Ipv4Checksum,
+    })?;
+    if is_martian_v4(header.source(), header.destination()) {
+        return Err(DropReason::MartianSource);
+    }
+    let fragment = match (header.fragment_offset(), header.more_fragments()) {
+        (0, false) => Fragment::Whole,
+        (0, true) => Fragment::First,
+        _ => Fragment::Later,
+    };
+    let packet = Packet {
+        interface: frame.interface,
+        bytes: frame.bytes,
+        offload: frame.offload,
+        destination_mac: link.destination,
+        source_mac: link.source,
+        network: link.payload,
+        transport: link.payload + header.header_length(),
+        end: link.payload + header.total_length(),
+        flow: without_ports(header.protocol(), header.source().into(), header.destination().into()),
+        ttl: header.ttl(),
+        dont_fragment: header.dont_fragment(),
+        fragment,
+        tos: header.tos(),
+        tcp_flags: TcpFlags::NONE,
+    };
+    with_transport(packet, DropReason::MalformedIpv4)
+}
+
+fn parse_ipv6<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, DropReason> {
+    let header = Ipv6::parse(&frame.bytes[link.payload..]).ok_or(DropReason::MalformedIpv6)?;
+    if is_martian_v6(header.source(), header.destination()) {
+        return Err(DropReason::MartianSource);
+    }
+    let fragment = match header.fragment() {
+        None | Some((0, false)) => Fragment::Whole,
+        Some((0, true)) => Fragment::First,
+        Some(_) => Fragment::Later,
+    };
+    let packet = Packet {
+        interface: frame.interface,
+        bytes: frame.bytes,
+        offload: frame.offload,
+        destination_mac: link.destination,
+        source_mac: link.source,
+        network: link.payload,
+        transport: link.payload + header.transport(),
+        end: link.payload + header.total_length(),
+        flow: without_ports(header.protocol(), header.source().into(), header.destination().into()),
+        ttl: header.hop_limit(),
+        dont_fragment: true,
+        fragment,
+        tos: header.traffic_class(),
+        tcp_flags: TcpFlags::NONE,
+    };
+    with_transport(packet, DropReason::MalformedIpv6)
+}
+
+/// Adds ports and flags, and checks what only the whole packet can tell.
+fn with_transport(mut packet: Packet<'_>, malformed: DropReason) -> Result<Packet<'_>, DropReason> {
+    if let ChecksumState::Partial { start, offset } = packet.offload.checksum {
+        let field = usize::from(start) + usize::from(offset);
+        if usize::from(start) < packet.transport || field + 2 > packet.end {
+            return Err(malformed);
+        }
+    }
+    let payload = packet.payload();
+    match (packet.fragment, packet.protocol()) {
+        // The rest of the transport header may follow in another fragment.
+        (Fragment::First, Protocol::TCP | Protocol::UDP | Protocol::SCTP) if payload.len() >= 4 => {
+            set_ports(&mut packet, u16_at(payload, 0), u16_at(payload, 2));
+        }
+        (Fragment::First | Fragment::Later, _) => {}
+        (Fragment::Whole, Protocol::TCP) => {
+            let header = Tcp::parse(payload).ok_or(DropReason::MalformedTcp)?;
+            set_ports(&mut packet, header.source_port(), header.destination_port());
+            packet.tcp_flags = header.flags();
+        }
+        (Fragment::Whole, Protocol::UDP) => {
+            let header = Udp::parse(payload).ok_or(DropReason::MalformedUdp)?;
+            if !(udp::HEADER..=payload.len()).contains(&header.length()) {
+                return Err(DropReason::MalformedUdp);
+            }
+            set_ports(&mut packet, header.source_port(), header.destination_port());
+        }
+        (Fragment::Whole, Protocol::SCTP) => {
+            if payload.len() < sctp::HEADER {
+                return Err(DropReason::MalformedSctp);
+            }
+            set_ports(&mut packet, u16_at(payload, 0), u16_at(payload, 2));
+        }
+        (Fragment::Whole, protocol) => {
+            if protocol == packet.icmp_protocol() && payload.len() < icmp::HEADER {
+                return Err(DropReason::MalformedIcmp);
+            }
+        }
+    }
+    Ok(packet)
+}
+
+const fn without_ports(protocol: Protocol, source: IpAddr, destination: IpAddr) -> FlowKey {
+    FlowKey { protocol, source: Endpoint::new(source, 0), destination: Endpoint::new(destination, 0) }
+}
+
+fn set_ports(packet: &mut Packet<'_>, source: u16, destination: u16) {
+    packet.flow.source.port = source;
+    packet.flow.destination.port = destination;
+}
+
+/// Multicast, broadcast, loopback and 0.0.0.0 send nothing, but for a host that asks everybody for its
+/// address (DHCP). 240.0.0.0/4 counts as unicast, as in Linux.
+const fn is_martian_v4(source: Ipv4Addr, destination: Ipv4Addr) -> bool {
+    source.is_multicast()
+        || source.is_broadcast()
+        || source.is_loopback()
+        || source.is_unspecified() && !destination.is_broadcast()
+}
+
+/// As in IPv4; a host that checks whether its address is free asks a group from `::` (RFC 4862).
+const fn is_martian_v6(source: Ipv6Addr, destination: Ipv6Addr) -> bool {
+    source.is_multicast() || source.is_loopback() || source.is_unspecified() && !destination.is_multicast()
+}
