@@ -349,3 +349,165 @@ const fn is_martian_v4(source: Ipv4Addr, destination: Ipv4Addr) -> bool {
 const fn is_martian_v6(source: Ipv6Addr, destination: Ipv6Addr) -> bool {
     source.is_multicast() || source.is_loopback() || source.is_unspecified() && !destination.is_multicast()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ipv4::set_checksum;
+
+    /// A SYN from 10.0.0.2:40000 to 10.99.0.1:80, and six bytes of padding.
+    const SYN: [u8; 60] = [
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, // Ethernet
+        0x45, 0xb8, 0, 40, 0, 9, 0x40, 0, 64, 6, 0x25, 0xaa, 10, 0, 0, 2, 10, 99, 0, 1, // IPv4
+        0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0, // TCP
+        0, 0, 0, 0, 0, 0, // padding
+    ];
+    /// A DNS query's headers between documentation addresses, behind hop-by-hop options.
+    const QUERY: [u8; 70] = [
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, // Ethernet
+        0x6a, 0x80, 0, 0, 0, 16, 0, 7, // IPv6
+        0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, //
+        0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, //
+        17, 0, 1, 4, 0, 0, 0, 0, // hop-by-hop
+        0x9c, 0x40, 0, 53, 0, 8, 0, 0, // UDP
+    ];
+
+    fn read(bytes: &[u8]) -> Result<Packet<'_>, DropReason> {
+        read_with(bytes, Offload::NONE)
+    }
+
+    fn read_with(bytes: &[u8], offload: Offload) -> Result<Packet<'_>, DropReason> {
+        parse(&Frame { interface: InterfaceId(3), bytes, offload }).map(|parsed| match parsed {
+            Parsed::Ip(packet) => packet,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// The SYN with other bytes at some places of its IPv4 packet, header checksum right.
+    fn syn_with(changes: &[(usize, u8)]) -> [u8; 60] {
+        let mut frame = SYN;
+        for (at, value) in changes {
+            frame[14 + at] = *value;
+        }
+        set_checksum(&mut frame[14..34]);
+        frame
+    }
+
+    #[test]
+    fn reads_a_syn() {
+        let packet = read(&SYN).unwrap();
+        assert_eq!((packet.network, packet.transport, packet.end), (14, 34, 54), "padding is cut off");
+        assert_eq!(packet.flow.protocol, Protocol::TCP);
+        assert_eq!(packet.flow.source, "10.0.0.2:40000".parse().unwrap());
+        assert_eq!(packet.flow.destination, "10.99.0.1:80".parse().unwrap());
+        assert_eq!((packet.ttl, packet.tos, packet.dont_fragment), (64, 0xb8, true));
+        assert_eq!(packet.tcp_flags, TcpFlags::SYN);
+        assert_eq!((packet.ip_length(), packet.payload().len()), (40, 20));
+        assert_eq!(packet.source_mac, Mac([2, 0, 0, 0, 0, 2]));
+    }
+
+    #[test]
+    fn reads_ipv6_behind_extension_headers() {
+        let packet = read(&QUERY).unwrap();
+        assert_eq!((packet.network, packet.transport, packet.end), (14, 62, 70));
+        assert_eq!(packet.flow.source, "[2001:db8::2]:40000".parse().unwrap());
+        assert_eq!(packet.flow.destination, "[2001:db8::1]:53".parse().unwrap());
+        assert_eq!((packet.ttl, packet.tos, packet.dont_fragment), (7, 0xa8, true));
+    }
+
+    #[test]
+    fn steps_over_vlan_tags() {
+        let tags = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 42];
+        let tagged = [&SYN[..12], &tags, &SYN[12..]].concat();
+        let packet = read(&tagged).unwrap();
+        assert_eq!((packet.network, packet.transport, packet.end), (22, 42, 62));
+        let arp = [&SYN[..12], &tags[4..], &[8, 6], &[0; 28]].concat();
+        let frame = Frame { interface: InterfaceId(3), bytes: &arp, offload: Offload::NONE };
+        assert!(matches!(parse(&frame), Ok(Parsed::Other)), "ARP of a VLAN is a VLAN device's");
+    }
+
+    #[test]
+    fn every_malformation_has_its_name() {
+        use DropReason as Reason;
+        let cases: &[(&str, &[u8], Reason)] = &[
+            ("cut in Ethernet", &SYN[..13], Reason::MalformedEthernet),
+            ("cut in IPv4", &SYN[..33], Reason::MalformedIpv4),
+            ("cut in TCP", &SYN[..53], Reason::MalformedIpv4),
+            ("length 0, as BIG TCP writes it", &syn_with(&[(2, 0), (3, 0)]), Reason::MalformedIpv4),
+            ("TCP of 19 bytes", &syn_with(&[(3, 39)]), Reason::MalformedTcp),
+            ("TCP options beyond the end", &syn_with(&[(32, 0x60)]), Reason::MalformedTcp),
+            ("TCP header of 16 bytes", &syn_with(&[(32, 0x40)]), Reason::MalformedTcp),
+            ("UDP longer than its packet", &syn_with(&[(9, 17), (25, 21)]), Reason::MalformedUdp),
+            ("UDP shorter than its header", &syn_with(&[(9, 17), (25, 7)]), Reason::MalformedUdp),
+            ("UDP of 7 bytes", &syn_with(&[(9, 17), (3, 27)]), Reason::MalformedUdp),
+            ("SCTP of 11 bytes", &syn_with(&[(9, 132), (3, 31)]), Reason::MalformedSctp),
+            ("ICMP of 7 bytes", &syn_with(&[(9, 1), (3, 27)]), Reason::MalformedIcmp),
+            ("from a group", &syn_with(&[(12, 224)]), Reason::MartianSource),
+            ("from loopback", &syn_with(&[(12, 127)]), Reason::MartianSource),
+            ("from nobody", &syn_with(&[(12, 0), (15, 0)]), Reason::MartianSource),
+            ("cut in IPv6", &QUERY[..53], Reason::MalformedIpv6),
+            ("cut in extension", &QUERY[..69], Reason::MalformedIpv6),
+        ];
+        for (name, bytes, reason) in cases {
+            assert_eq!(read(bytes).err(), Some(*reason), "{name}");
+        }
+        let mut wrong = SYN;
+        wrong[22] = 63;
+        assert_eq!(read(&wrong).err(), Some(Reason::Ipv4Checksum));
+        let arp = [&SYN[..12], &[8, 6], &[0; 27]].concat();
+        let frame = Frame { interface: InterfaceId(3), bytes: &arp, offload: Offload::NONE };
+        assert_eq!(parse(&frame).err(), Some(Reason::MalformedArp));
+    }
+
+    #[test]
+    fn unusual_sources_are_read() {
+        assert!(read(&syn_with(&[(12, 240)])).is_ok(), "240.0.0.0/4");
+        assert!(read(&syn_with(&[(12, 0)])).is_ok(), "0.0.0.2");
+        let from_nobody = [(9, 17), (12, 0), (15, 0), (25, 20)];
+        let to_all = [(16, 255), (17, 255), (18, 255), (19, 255)];
+        assert!(read(&syn_with(&[&from_nobody[..], &to_all].concat())).is_ok(), "DHCP");
+    }
+
+    #[test]
+    fn fragments_have_ports_where_they_have_any() {
+        let bytes = syn_with(&[(6, 0x20), (3, 28)]);
+        let first = read(&bytes).unwrap();
+        assert_eq!((first.fragment, first.flow.destination.port), (Fragment::First, 80));
+        assert_eq!((first.tcp_flags, first.transport_header_length()), (TcpFlags::NONE, 0));
+        let bytes = syn_with(&[(6, 0x20), (7, 1)]);
+        let later = read(&bytes).unwrap();
+        assert_eq!((later.fragment, later.flow.destination.port), (Fragment::Later, 0));
+        let bytes = syn_with(&[(6, 0), (7, 1)]);
+        assert_eq!(read(&bytes).unwrap().fragment, Fragment::Later, "the last one");
+    }
+
+    #[test]
+    fn an_offload_has_to_lie_in_the_packet() {
+        let partial = |start, offset| Offload {
+            checksum: ChecksumState::Partial { start, offset },
+            segmentation: None,
+        };
+        assert!(read_with(&SYN, partial(34, 16)).unwrap().checksum_is_partial());
+        assert!(!read_with(&SYN, partial(34, 6)).unwrap().checksum_is_partial());
+        assert_eq!(read_with(&SYN, partial(34, 19)).err(), Some(DropReason::MalformedIpv4));
+        assert_eq!(read_with(&SYN, partial(30, 16)).err(), Some(DropReason::MalformedIpv4));
+        assert_eq!(read_with(&SYN, partial(u16::MAX, u16::MAX)).err(), Some(DropReason::MalformedIpv4));
+    }
+
+    #[test]
+    fn an_aggregate_counts_as_what_it_stands_for() {
+        let frame = [&syn_with(&[(2, 0x0f), (3, 0xd0)])[..54], &[7; 4008]].concat();
+        let mut frame = frame;
+        set_checksum(&mut frame[14..34]);
+        let offload = |size, kind| Offload {
+            segmentation: Some(Segmentation { size, kind, ecn: false }),
+            ..Offload::NONE
+        };
+        let packet = read_with(&frame, offload(1000, SegmentationKind::Tcp4)).unwrap();
+        assert_eq!((packet.pieces(), packet.longest_piece()), (5, 1040));
+        for foreign in [offload(0, SegmentationKind::Tcp4), offload(1000, SegmentationKind::Udp)] {
+            let packet = read_with(&frame, foreign).unwrap();
+            assert_eq!((packet.pieces(), packet.longest_piece()), (1, 4048));
+        }
+    }
+}

@@ -154,3 +154,64 @@ fn erase_uncopied_options(options: &mut [u8]) {
         at += length;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Capture;
+    use crate::forward::testing::{PING, out, packet};
+    use crate::net::InterfaceId;
+
+    #[test]
+    fn later_fragments_carry_copied_options_only() {
+        // Record route (not copied), stream identifier (copied), nothing, end.
+        let mut options = [7, 3, 4, 0x88, 4, 0, 9, 1, 7, 2, 0];
+        erase_uncopied_options(&mut options);
+        assert_eq!(options, [1, 1, 1, 0x88, 4, 0, 9, 1, 1, 1, 0]);
+        for mut broken in [[7, 0], [7, 3], [1, 7]] {
+            let before = broken;
+            erase_uncopied_options(&mut broken);
+            assert_eq!(broken, before);
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_cut_into_fragments_of_the_same_datagram() {
+        let mut header = [0; ipv4::HEADER];
+        let fields = ipv4::Fields {
+            tos: 0,
+            total_length: 20 + 48,
+            identification: 77,
+            fragment: MORE_FRAGMENTS | 5,
+            ttl: 9,
+            protocol: crate::net::Protocol::UDP,
+            source: [10, 0, 0, 2].into(),
+            destination: [10, 0, 0, 3].into(),
+        };
+        fields.write(&mut header);
+        let (out, mut sent) = (out(InterfaceId(7), 20 + 39), Capture::default());
+        let data: Vec<u8> = (0..48).collect();
+        let datagram = Datagram { header: &header, runs: [&data[..1], &data[1..40], &data[40..]] };
+        datagram.emit(&Link::of(&packet(&PING), &out), &mut sent).unwrap();
+        let seen: Vec<_> =
+            sent.frames.iter().map(|(_, f, _)| (u16_at(f, 16), u16_at(f, 20), &f[34..])).collect();
+        let more = MORE_FRAGMENTS;
+        assert_eq!(seen, [(52, more | 5, &data[..32]), (36, more | 9, &data[32..])]);
+    }
+
+    #[test]
+    fn what_cannot_be_cut_is_refused() {
+        let datagram = packet(&PING);
+        let header = datagram.header();
+        let mut sent = Capture::default();
+        let narrow = out(InterfaceId(7), 27);
+        let whole = Datagram { header, runs: [datagram.payload(), &[], &[]] };
+        assert_eq!(whole.emit(&Link::of(&datagram, &narrow), &mut sent), Err(DropReason::TooBig));
+        let mut header: [u8; 20] = *header.first_chunk().unwrap();
+        set_u16(&mut header, 6, ipv4::OFFSET);
+        let late = Datagram { header: &header, runs: [&[0; 16], &[], &[]] };
+        let narrow = out(InterfaceId(7), 28);
+        assert_eq!(late.emit(&Link::of(&datagram, &narrow), &mut sent), Err(DropReason::TooBig));
+        assert!(sent.frames.is_empty());
+    }
+}

@@ -31,3 +31,38 @@ pub fn emit<E: Egress + ?Sized>(packet: &Packet<'_>, out: &Output, egress: &mut 
         piece.datagram().emit(&link, egress)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Capture;
+    use crate::forward::testing::{PING, out, packet};
+    use crate::net::InterfaceId;
+
+    #[test]
+    fn tags_stay_on_the_interface_that_they_came_in_on() {
+        let tagged = [&PING[..12], &[0x81, 0, 0, 42], &PING[12..]].concat();
+        let packet = packet(&tagged);
+        let mut sent = Capture::default();
+        for interface in [packet.interface, InterfaceId(7)] {
+            emit(&packet, &out(interface, 1500), &mut sent).unwrap();
+        }
+        assert_eq!(sent.frames[0].1[12..18], [0x81, 0, 0, 42, 8, 0]);
+        assert_eq!(sent.frames[1].1[12..14], [8, 0]);
+        assert_eq!(sent.frames[0].1[18..], sent.frames[1].1[14..]);
+        assert_eq!(sent.frames[1].1[22], PING[22] - 1);
+    }
+
+    #[test]
+    fn refuses_what_ends_here() {
+        let mut sent = Capture::default();
+        let out = out(InterfaceId(7), 1500);
+        for (ttl, done) in [(0, Err(DropReason::TtlExpired)), (1, Err(DropReason::TtlExpired)), (2, Ok(()))] {
+            let packet = Packet { ttl, ..packet(&PING) };
+            assert_eq!(emit(&packet, &out, &mut sent), done);
+        }
+        let whole = Packet { dont_fragment: true, ..packet(&PING) };
+        assert_eq!(emit(&whole, &Output { mtu: 27, ..out }, &mut sent), Err(DropReason::TooBig));
+        assert_eq!(emit(&whole, &Output { mtu: 28, ..out }, &mut sent), Ok(()));
+    }
+}

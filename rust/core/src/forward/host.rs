@@ -181,3 +181,68 @@ fn checksum_is_right(packet: &Packet<'_>) -> bool {
 fn no_server_to_silent(reason: DropReason) -> DropReason {
     if reason == DropReason::NoServer { DropReason::HostSilent } else { reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Capture;
+    use crate::forward::testing::{PING, SYN, out, packet};
+
+    /// What the host says to a frame whose bytes were changed at some places, checksums apart.
+    fn say(frame: &[u8], changes: &[(usize, u8)]) -> Result<Vec<u8>, DropReason> {
+        let mut frame = frame.to_vec();
+        for (at, value) in changes {
+            frame[*at] = *value;
+        }
+        let mut sent = Capture::default();
+        answer(&packet(&frame), 9, &out(InterfaceId(0), 1500), &mut sent)?;
+        Ok(sent.frames.remove(0).1)
+    }
+
+    #[test]
+    fn an_echo_is_sent_back() {
+        let echo = say(&PING, &[]).unwrap();
+        assert_eq!((echo[34], u16_at(&echo, 18), echo[22]), (v4::ECHO_REPLY, 9, TTL));
+        assert_eq!(Sum::ZERO.bytes(&echo[34..]).checksum(), 0);
+        assert_eq!(echo[26..34], [&PING[30..34], &PING[26..30]].concat());
+    }
+
+    #[test]
+    fn a_host_is_silent_where_it_should_be() {
+        let silent = Err(DropReason::HostSilent);
+        assert_eq!(say(&PING, &[(41, 2)]), silent, "wrong checksum");
+        // An echo reply with the checksum that goes with it.
+        assert_eq!(say(&PING, &[(34, 0), (36, PING[36] + 8)]), silent, "an echo reply");
+        assert_eq!(say(&PING, &[(0, 1)]), silent, "a group's frame");
+        assert_eq!(say(&SYN, &[(51, SYN[51] ^ 1)]), silent, "wrong TCP checksum");
+        // RST instead of SYN.
+        assert_eq!(say(&SYN, &[(47, 4), (51, SYN[51] - 2)]), silent, "a reset");
+        assert!(say(&SYN, &[]).is_ok());
+    }
+
+    #[test]
+    fn a_reset_acknowledges_what_it_refuses() {
+        let reset = say(&SYN, &[]).unwrap();
+        let segment = Tcp::parse(&reset[34..]).unwrap();
+        assert_eq!(segment.flags(), TcpFlags::RST.with(TcpFlags::ACK));
+        assert_eq!((segment.sequence(), segment.acknowledgement()), (0, 2));
+        // ACK and FIN instead of SYN: refused at the number that the sender expects.
+        let reset = say(&SYN, &[(47, 0x11), (51, SYN[51] - 0xf)]).unwrap();
+        let segment = Tcp::parse(&reset[34..]).unwrap();
+        assert_eq!((segment.flags(), segment.sequence()), (TcpFlags::RST, 0));
+    }
+
+    #[test]
+    fn an_arp_request_is_answered_with_the_interfaces_address() {
+        let request = [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 10, 99, 0, 1];
+        let mut sent = Capture::default();
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        arp_reply(&Arp::parse(&request).unwrap(), InterfaceId(4), mac, &mut sent).unwrap();
+        let (interface, frame, _) = &sent.frames[0];
+        assert_eq!(*interface, InterfaceId(4));
+        assert_eq!(frame[..14], [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 6]);
+        let reply = Arp::parse(&frame[14..]).unwrap();
+        assert!(reply.is_reply());
+        assert_eq!((reply.sender_mac(), reply.sender()), (mac, [10, 99, 0, 1].into()));
+    }
+}

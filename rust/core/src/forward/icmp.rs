@@ -17,6 +17,7 @@ use crate::packet::{Fragment, Packet};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
+use crate::wire::ipv6::Ipv6;
 use crate::wire::{ipv4, ipv6, set_u16, set_u32};
 use std::net::IpAddr;
 
@@ -61,7 +62,7 @@ pub fn host_unreachable<E: Egress + ?Sized>(
     error.emit(packet, source, identification, out, egress, DropReason::NoRoute)
 }
 
-/// The host does not speak that protocol. IPv4 only: IPv6 calls it a parameter problem.
+/// The host does not speak that protocol, which IPv6 calls a parameter problem.
 ///
 /// # Errors
 /// [`DropReason::HostSilent`].
@@ -72,10 +73,13 @@ pub fn protocol_unreachable<E: Egress + ?Sized>(
     out: &Output,
     egress: &mut E,
 ) -> Result<(), DropReason> {
-    if !packet.is_ipv4() {
-        return Err(DropReason::HostSilent);
-    }
-    let error = Error { v4: (v4::UNREACHABLE, v4::PROTOCOL), ..Error::default() };
+    let field = Ipv6::parse(packet.datagram()).map_or(0, |header| header.protocol_field());
+    let error = Error {
+        v4: (v4::UNREACHABLE, v4::PROTOCOL),
+        v6: (v6::PARAMETER_PROBLEM, v6::NEXT_HEADER),
+        rest: field as u32,
+        ..Error::default()
+    };
     error.emit(packet, source, identification, out, egress, DropReason::HostSilent)
 }
 
@@ -234,4 +238,48 @@ fn may_be_told(packet: &Packet<'_>) -> bool {
         && !packet.source().is_unspecified()
         && packet.fragment != Fragment::Later
         && !packet.is_icmp_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Capture;
+    use crate::forward::testing::{PING, out, packet};
+    use crate::net::{InterfaceId, Mac};
+
+    #[test]
+    fn nobody_is_told_about_errors_fragments_and_groups() {
+        let ping = packet(&PING);
+        let mut unreachable = PING;
+        unreachable[34] = v4::UNREACHABLE;
+        let group: IpAddr = [224, 0, 0, 1].into();
+        let mut to_group = ping;
+        to_group.flow.destination.address = group;
+        let cases = [
+            ("an error", packet(&unreachable)),
+            ("a fragment", Packet { fragment: Fragment::Later, ..ping }),
+            ("a group", to_group),
+            ("a broadcast", Packet { destination_mac: Mac::BROADCAST, ..ping }),
+        ];
+        let (out, mut sent) = (out(InterfaceId(7), 1500), Capture::default());
+        for (name, packet) in cases {
+            let told = port_unreachable(&packet, ping.destination(), 1, &out, &mut sent);
+            assert_eq!(told, Err(DropReason::NoServer), "{name}");
+        }
+        assert!(sent.frames.is_empty());
+        assert_eq!(host_unreachable(&ping, ping.destination(), 1, &out, &mut sent), Ok(()));
+    }
+
+    #[test]
+    fn a_quote_shows_the_hop_where_linux_shows_it() {
+        let ping = packet(&PING);
+        let (out, mut sent) = (out(InterfaceId(7), 1500), Capture::default());
+        frag_needed(&ping, ping.destination(), 1480, 1, &out, &mut sent).unwrap();
+        reply_frag_needed(&ping, ping.destination(), 70_000, 1, &out, &mut sent).unwrap();
+        let quoted = |number: usize| &sent.frames[number].1[42..];
+        assert_eq!((quoted(0)[8], quoted(1)[8]), (PING[22] - 1, PING[22]));
+        assert_eq!(Sum::ZERO.bytes(&quoted(0)[..20]).checksum(), 0);
+        assert_eq!(sent.frames[0].1[34..42][4..], [0, 0, 5, 200]);
+        assert_eq!(sent.frames[1].1[34..42][4..], [0, 0, 255, 255]);
+    }
 }

@@ -15,6 +15,8 @@ pub mod host;
 pub mod icmp;
 pub mod masquerade;
 pub mod segment;
+#[cfg(test)]
+mod testing;
 pub mod tunnel;
 
 use crate::frame::{ChecksumState, Offload};
@@ -48,9 +50,14 @@ pub fn finish_checksum(frame: &mut [u8], offload: Offload) {
     if frame.len() < field + 2 {
         return;
     }
-    // The field holds the pseudo-header's sum, so it is a part of the sum. TCP may send either zero.
-    let checksum = udp::never_zero(Sum::ZERO.bytes(&frame[start..]).checksum());
+    let checksum = finished_checksum(field - start, Sum::ZERO.bytes(&frame[start..]));
     set_u16(frame, field, checksum);
+}
+
+/// What a transport header's checksum field at `offset` has to hold, given the sum over header and data
+/// with the pseudo-header's sum in that field. UDP's alone is at 6, and may not be 0.
+fn finished_checksum(offset: usize, sum: Sum) -> u16 {
+    if offset == udp::CHECKSUM { udp::never_zero(sum.checksum()) } else { sum.checksum() }
 }
 
 /// Counts the hop in an IP header of either family. The caller knows that the time to live lasts.

@@ -1,7 +1,7 @@
 //! Cutting an aggregate into the packets that it stands for (generic segmentation offload).
 
 use super::datagram::Datagram;
-use super::finish_checksum;
+use super::{finish_checksum, finished_checksum};
 use crate::frame::ChecksumState;
 use crate::net::Protocol;
 use crate::packet::{Packet, TcpFlags};
@@ -46,7 +46,7 @@ impl Piece<'_> {
 /// A packet that is no aggregate is handed out once. `scratch` holds one frame at a time.
 ///
 /// # Errors
-/// [`DropReason::TooBig`] when `scratch` is too short (65,553 bytes are always enough), or the aggregate
+/// [`DropReason::TooBig`] when `scratch` is too short (65,557 bytes are always enough), or the aggregate
 /// is of a kind that its own headers do not bear out (one within a tunnel, say), and what `take` returned.
 pub fn finished(
     packet: &Packet<'_>,
@@ -154,7 +154,7 @@ fn sum_transport(packet: &Packet<'_>, piece: &mut Piece<'_>) {
 fn finish_transport(packet: &Packet<'_>, piece: &mut Piece<'_>) {
     if let Some(field) = packet.checksum_field() {
         let sum = Sum::ZERO.bytes(piece.transport.bytes()).bytes(piece.data);
-        set_u16(piece.transport.bytes_mut(), field, udp::never_zero(sum.checksum()));
+        set_u16(piece.transport.bytes_mut(), field, finished_checksum(field, sum));
     }
 }
 

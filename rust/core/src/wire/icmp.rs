@@ -43,6 +43,10 @@ pub mod v6 {
     pub const PACKET_TOO_BIG: u8 = 2;
     /// The hop limit ended.
     pub const TIME_EXCEEDED: u8 = 3;
+    /// A header says what the host does not understand.
+    pub const PARAMETER_PROBLEM: u8 = 4;
+    /// Parameter problem: the protocol.
+    pub const NEXT_HEADER: u8 = 1;
     /// Are you there?
     pub const ECHO_REQUEST: u8 = 128;
     /// An answer to an echo request.

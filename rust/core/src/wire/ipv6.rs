@@ -22,6 +22,7 @@ pub struct Ipv6<'a> {
     total_length: usize,
     transport: usize,
     protocol: Protocol,
+    protocol_field: usize,
     fragment: Option<(usize, bool)>,
 }
 
@@ -36,7 +37,7 @@ impl<'a> Ipv6<'a> {
             return None;
         }
         let packet = &packet[..total_length];
-        let (mut next, mut at, mut fragment) = (first[6], HEADER, None);
+        let (mut next, mut next_field, mut at, mut fragment) = (first[6], 6, HEADER, None);
         for _ in 0..MOST_EXTENSIONS {
             let later = matches!(fragment, Some((offset, _)) if offset > 0);
             let extension =
@@ -48,6 +49,7 @@ impl<'a> Ipv6<'a> {
                     total_length,
                     transport: at,
                     protocol,
+                    protocol_field: next_field,
                     fragment,
                 });
             }
@@ -61,7 +63,7 @@ impl<'a> Ipv6<'a> {
                 AUTHENTICATION => (usize::from(start[1]) + 2) * 4,
                 _ => (usize::from(start[1]) + 1) * 8,
             };
-            next = start[0];
+            (next, next_field) = (start[0], at);
             at += length;
             if at > total_length {
                 return None;
@@ -86,6 +88,12 @@ impl<'a> Ipv6<'a> {
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Where the byte stands that names [`Ipv6::protocol`].
+    #[must_use]
+    pub const fn protocol_field(&self) -> usize {
+        self.protocol_field
     }
 
     /// The fragment header's offset in bytes and whether more follow, where there is one.
@@ -185,6 +193,8 @@ mod tests {
         let header = Ipv6::parse(&bytes).unwrap();
         assert_eq!((header.protocol(), header.transport()), (Protocol::UDP, 56));
         assert_eq!(header.fragment(), Some((0, true)));
+        assert_eq!(bytes[header.protocol_field()], 17);
+        assert_eq!(header.protocol_field(), 48);
     }
 
     #[test]
