@@ -80,8 +80,8 @@ pub(super) struct Datagram<'a> {
 }
 
 impl Datagram<'_> {
-    /// Sends it whole if it fits, in fragments of at most `mtu` bytes otherwise. The caller knows that
-    /// a packet that does not fit is IPv4 and may be cut.
+    /// Sends it whole if it fits the way's MTU, in fragments that do otherwise. What may not be cut is
+    /// [`DropReason::TooBig`] then.
     pub(super) fn emit<E: Egress + ?Sized>(&self, link: &Link<'_>, egress: &mut E) -> Result<(), DropReason> {
         let payload: usize = self.runs.iter().map(|run| run.len()).sum();
         let mtu = link.out.mtu as usize;
@@ -92,7 +92,8 @@ impl Datagram<'_> {
         let room = mtu.saturating_sub(self.header.len()) & !7;
         let field = u16_at(self.header, 6);
         let units = usize::from(field & ipv4::OFFSET) + payload / 8;
-        if room == 0 || units > usize::from(ipv4::OFFSET) {
+        let may_be_cut = self.header[0] >> 4 == 4 && field & ipv4::DONT_FRAGMENT == 0;
+        if !may_be_cut || room == 0 || units > usize::from(ipv4::OFFSET) {
             return Err(DropReason::TooBig);
         }
         let mut buffer = [0; ipv4::LONGEST];
@@ -177,10 +178,10 @@ mod tests {
 
     #[test]
     fn a_fragment_is_cut_into_fragments_of_the_same_datagram() {
-        let mut header = [0; ipv4::HEADER];
+        let mut header = [0; 24];
         let fields = ipv4::Fields {
             tos: 0,
-            total_length: 20 + 48,
+            total_length: 24 + 48,
             identification: 77,
             fragment: MORE_FRAGMENTS | 5,
             ttl: 9,
@@ -189,29 +190,38 @@ mod tests {
             destination: [10, 0, 0, 3].into(),
         };
         fields.write(&mut header);
-        let (out, mut sent) = (out(InterfaceId(7), 20 + 39), Capture::default());
+        header[0] = 0x46;
+        // A route to be recorded, by the first fragment alone.
+        header[20..].copy_from_slice(&[7, 3, 4, 0]);
+        let (out, mut sent) = (out(InterfaceId(7), 24 + 39), Capture::default());
         let data: Vec<u8> = (0..48).collect();
         let datagram = Datagram { header: &header, runs: [&data[..1], &data[1..40], &data[40..]] };
         datagram.emit(&Link::of(&packet(&PING), &out), &mut sent).unwrap();
         let seen: Vec<_> =
-            sent.frames.iter().map(|(_, f, _)| (u16_at(f, 16), u16_at(f, 20), &f[34..])).collect();
+            sent.frames.iter().map(|(_, f, _)| (u16_at(f, 16), u16_at(f, 20), f[34], &f[38..])).collect();
         let more = MORE_FRAGMENTS;
-        assert_eq!(seen, [(52, more | 5, &data[..32]), (36, more | 9, &data[32..])]);
+        assert_eq!(seen, [(56, more | 5, 7, &data[..32]), (40, more | 9, 1, &data[32..])]);
     }
 
     #[test]
     fn what_cannot_be_cut_is_refused() {
-        let datagram = packet(&PING);
-        let header = datagram.header();
+        let ping = packet(&PING);
+        let cases = [
+            ("no room for 8 bytes", 0x45, 0, 27),
+            ("don't fragment", 0x45, ipv4::DONT_FRAGMENT, 28),
+            ("a place beyond the longest datagram", 0x45, ipv4::OFFSET, 28),
+            ("IPv6", 0x65, 0, 28),
+        ];
         let mut sent = Capture::default();
-        let narrow = out(InterfaceId(7), 27);
-        let whole = Datagram { header, runs: [datagram.payload(), &[], &[]] };
-        assert_eq!(whole.emit(&Link::of(&datagram, &narrow), &mut sent), Err(DropReason::TooBig));
-        let mut header: [u8; 20] = *header.first_chunk().unwrap();
-        set_u16(&mut header, 6, ipv4::OFFSET);
-        let late = Datagram { header: &header, runs: [&[0; 16], &[], &[]] };
-        let narrow = out(InterfaceId(7), 28);
-        assert_eq!(late.emit(&Link::of(&datagram, &narrow), &mut sent), Err(DropReason::TooBig));
+        for (name, version, field, mtu) in cases {
+            let mut header = [0; ipv4::HEADER];
+            header[0] = version;
+            set_u16(&mut header, 6, field);
+            let datagram = Datagram { header: &header, runs: [&[0; 16], &[], &[]] };
+            let narrow = out(InterfaceId(7), mtu);
+            let done = datagram.emit(&Link::of(&ping, &narrow), &mut sent);
+            assert_eq!(done, Err(DropReason::TooBig), "{name}");
+        }
         assert!(sent.frames.is_empty());
     }
 }

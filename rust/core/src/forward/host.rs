@@ -82,10 +82,6 @@ fn echo_reply<E: Egress + ?Sized>(
     set_u16(&mut message, CHECKSUM, kinds.apply(u16_at(request, CHECKSUM)));
     let mut header = [0; ipv6::HEADER];
     let header = ip_header(packet, packet.payload().len(), packet.tos, Some(identification), &mut header)?;
-    let may_be_cut = packet.is_ipv4();
-    if !may_be_cut && header.len() + packet.payload().len() > out.mtu as usize {
-        return Err(DropReason::TooBig);
-    }
     Datagram { header, runs: [&message, data, &[]] }.emit(&Link::of(packet, out), egress)
 }
 

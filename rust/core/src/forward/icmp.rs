@@ -253,12 +253,15 @@ mod tests {
         let mut unreachable = PING;
         unreachable[34] = v4::UNREACHABLE;
         let group: IpAddr = [224, 0, 0, 1].into();
+        let mut from_nobody = ping;
+        from_nobody.flow.source.address = [0, 0, 0, 0].into();
         let mut to_group = ping;
         to_group.flow.destination.address = group;
         let cases = [
             ("an error", packet(&unreachable)),
             ("a fragment", Packet { fragment: Fragment::Later, ..ping }),
             ("a group", to_group),
+            ("nobody", from_nobody),
             ("a broadcast", Packet { destination_mac: Mac::BROADCAST, ..ping }),
         ];
         let (out, mut sent) = (out(InterfaceId(7), 1500), Capture::default());
@@ -274,11 +277,13 @@ mod tests {
     fn a_quote_shows_the_hop_where_linux_shows_it() {
         let ping = packet(&PING);
         let (out, mut sent) = (out(InterfaceId(7), 1500), Capture::default());
+        let ping = Packet { tos: 0xff, ..ping };
         frag_needed(&ping, ping.destination(), 1480, 1, &out, &mut sent).unwrap();
         reply_frag_needed(&ping, ping.destination(), 70_000, 1, &out, &mut sent).unwrap();
         let quoted = |number: usize| &sent.frames[number].1[42..];
         assert_eq!((quoted(0)[8], quoted(1)[8]), (PING[22] - 1, PING[22]));
         assert_eq!(Sum::ZERO.bytes(&quoted(0)[..20]).checksum(), 0);
+        assert_eq!(sent.frames[0].1[15], 0xde, "as much of the type of service as Linux repeats");
         assert_eq!(sent.frames[0].1[34..42][4..], [0, 0, 5, 200]);
         assert_eq!(sent.frames[1].1[34..42][4..], [0, 0, 255, 255]);
     }

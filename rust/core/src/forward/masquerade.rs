@@ -139,3 +139,73 @@ fn set_sctp_checksum(header: &mut [u8], chunks: &[u8]) {
     let checksum = Crc32c::START.bytes(header).bytes(chunks).checksum();
     header[sctp::CHECKSUM..sctp::HEADER].copy_from_slice(&checksum);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Capture;
+    use crate::forward::testing::{PING, SYN, out, packet};
+    use crate::net::{Endpoint, InterfaceId};
+
+    /// What leaves when `transport`, of `protocol`, goes to 10.99.0.1 by another port.
+    fn masqueraded(protocol: Protocol, transport: &[u8], port: u16) -> Vec<u8> {
+        let mut frame = [&SYN[..34], transport].concat();
+        frame[17] = (20 + transport.len()) as u8;
+        frame[23] = protocol.0;
+        ipv4::set_checksum(&mut frame[14..34]);
+        let packet = packet(&frame);
+        let destination = Endpoint::new(packet.destination(), port);
+        let rewrite = Rewrite { source: packet.flow.source, destination };
+        let mut sent = Capture::default();
+        emit(&packet, &rewrite, &out(InterfaceId(7), 1500), &mut sent).unwrap();
+        sent.frames.remove(0).1.split_off(34)
+    }
+
+    #[test]
+    fn udp_never_says_that_it_has_no_checksum_when_it_has_one() {
+        // Port 0 becomes 1: the checksum, which is 1, becomes 0.
+        let sent = masqueraded(Protocol::UDP, &[0x9c, 0x40, 0, 0, 0, 8, 0, 1], 1);
+        assert_eq!(sent, [0x9c, 0x40, 0, 1, 0, 8, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn sctp_is_summed_only_when_a_port_changes() {
+        let header = [0x9c, 0x40, 0, 80, 1, 2, 3, 4, 9, 9, 9, 9];
+        assert_eq!(masqueraded(Protocol::SCTP, &header, 80), header, "a wrong checksum stays");
+        let sent = masqueraded(Protocol::SCTP, &header, 81);
+        let expected = Crc32c::START.bytes(&[0x9c, 0x40, 0, 81, 1, 2, 3, 4, 0, 0, 0, 0]).checksum();
+        assert_eq!(sent[8..], expected);
+    }
+
+    #[test]
+    fn protocols_without_ports_keep_their_payload() {
+        assert_eq!(masqueraded(Protocol::GRE, &[1, 2, 3, 4, 5], 81), [1, 2, 3, 4, 5]);
+        assert_eq!(masqueraded(Protocol::ICMP, &PING[34..], 81), PING[34..]);
+    }
+
+    #[test]
+    fn fragments_and_other_families_are_refused() {
+        let (syn, out, mut sent) = (packet(&SYN), out(InterfaceId(7), 1500), Capture::default());
+        let rewrite = Rewrite { source: syn.flow.source, destination: syn.flow.destination };
+        let fragment = Packet { fragment: Fragment::First, ..syn };
+        assert_eq!(emit(&fragment, &rewrite, &out, &mut sent), Err(DropReason::Fragment));
+        let mixed = Rewrite { destination: "[2001:db8::1]:80".parse().unwrap(), ..rewrite };
+        assert_eq!(emit(&syn, &mixed, &out, &mut sent), Err(DropReason::NoRoute));
+        assert!(sent.frames.is_empty());
+    }
+
+    #[test]
+    fn an_unfinished_checksum_moves_with_its_packet() {
+        let tagged = [&SYN[..12], &[0x81, 0, 0, 42], &SYN[12..]].concat();
+        let checksum = ChecksumState::Partial { start: 38, offset: 16 };
+        let offload = crate::frame::Offload { checksum, segmentation: None };
+        let syn = Packet { offload, ..packet(&tagged) };
+        let rewrite = Rewrite { source: syn.flow.source, destination: syn.flow.destination };
+        let mut sent = Capture::default();
+        for interface in [syn.interface, InterfaceId(7)] {
+            emit(&syn, &rewrite, &out(interface, 1500), &mut sent).unwrap();
+        }
+        assert_eq!(sent.frames[0].2.checksum, checksum, "with its tag");
+        assert_eq!(sent.frames[1].2.checksum, ChecksumState::Partial { start: 34, offset: 16 });
+    }
+}
