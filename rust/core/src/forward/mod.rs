@@ -1,13 +1,16 @@
 //! Sending packets on: one file a method, each of which rewrites a packet while it copies it into the
 //! egress's slot.
 //!
-//! All of them count the hop, refuse a packet whose time to live ends here ([`DropReason::TtlExpired`])
-//! or that may not be cut and does not fit ([`DropReason::TooBig`]): the pipeline looks first, because
+//! All of them count the hop, refuse a packet whose time to live ends here ([`TtlExpired`])
+//! or that may not be cut and does not fit ([`TooBig`]): the pipeline looks first, because
 //! the sender wants to be told. An IPv4 packet without "don't fragment" is cut to the MTU of its way.
 //! An aggregate counts as the packets that it stands for; it is passed on as it is, offload included,
 //! when those fit and the method allows it, and cut into them otherwise.
 //!
 //! A frame that leaves by the interface it came in on keeps its VLAN tags; any other leaves untagged.
+//!
+//! [`TtlExpired`]: crate::verdict::DropReason::TtlExpired
+//! [`TooBig`]: crate::verdict::DropReason::TooBig
 
 mod datagram;
 pub mod gateway;
