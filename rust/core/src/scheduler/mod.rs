@@ -5,6 +5,12 @@
 //! changes. What a choice changes (a pointer, a cache) is shared, lock-free, by all snapshots and all
 //! workers: atomics behind an `Arc` that [`Scheduler::successor`] hands on.
 
+mod hash;
+mod hashed;
+mod least;
+mod rr;
+mod wrr;
+
 use crate::net::{Endpoint, Protocol};
 use crate::service::{RealServer, ServerId};
 use crate::time::Instant;
@@ -68,4 +74,57 @@ pub trait Scheduler: Debug + Send + Sync {
     /// The scheduler of the next snapshot, after `event`, for the list `servers`. It shares the
     /// mutable state with this one; one that keeps nothing about the list returns itself.
     fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler>;
+}
+
+/// The names of the built-in schedulers, as `ipvsadm` knows them.
+pub const NAMES: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh"];
+
+/// The built-in scheduler of that name, for the list `servers`.
+#[must_use]
+pub fn named(name: &str, servers: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
+    use hashed::{By, Hashed};
+    use least::Least;
+    Some(match name {
+        "rr" => Arc::new(rr::RoundRobin::default()),
+        "wrr" => Arc::new(wrr::WeightedRoundRobin::new(servers)),
+        "lc" => Arc::new(Least::Connections),
+        "wlc" => Arc::new(Least::WeightedConnections),
+        "sed" => Arc::new(Least::ExpectedDelay),
+        "nq" => Arc::new(Least::NeverQueue),
+        "dh" => Arc::new(Hashed::new(By::Destination, servers)),
+        "sh" => Arc::new(Hashed::new(By::Source, servers)),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use crate::service::Method;
+
+    /// Servers with these weights, in list order.
+    pub fn servers(weights: &[u32]) -> Vec<Arc<RealServer>> {
+        let server = |(number, weight): (usize, &u32)| {
+            let endpoint = Endpoint::new([10, 0, 0, number as u8 + 1].into(), 80);
+            Arc::new(RealServer::new(ServerId(number as u32 + 1), endpoint, Method::Masquerading, *weight))
+        };
+        weights.iter().enumerate().map(server).collect()
+    }
+
+    pub fn flow(client: &str, destination: &str) -> Flow {
+        Flow {
+            protocol: Protocol::TCP,
+            client: Endpoint::new(client.parse().unwrap(), 40000),
+            destination: Endpoint::new(destination.parse().unwrap(), 80),
+        }
+    }
+
+    /// The places of so many choices; -1 for none.
+    pub fn picks(scheduler: &dyn Scheduler, servers: Servers<'_>, count: usize) -> Vec<isize> {
+        let choose = |_| match scheduler.select(&flow("192.0.2.1", "10.9.9.9"), servers, Instant::ZERO) {
+            Selection::Server(place) => place.cast_signed(),
+            Selection::NoServer => -1,
+        };
+        (0..count).map(choose).collect()
+    }
 }

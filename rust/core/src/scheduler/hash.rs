@@ -1,0 +1,42 @@
+//! The multiplicative hash that the kernel's hashing schedulers share.
+
+use std::net::IpAddr;
+
+const MULTIPLIER: u32 = 0x61c8_8647;
+
+/// The `bits` leading bits of `value` times the golden ratio, modulo 2³².
+#[must_use]
+pub(super) const fn leading_bits(value: u32, bits: u32) -> usize {
+    (value.wrapping_mul(MULTIPLIER) >> (32 - bits)) as usize
+}
+
+/// An address in 32 bits: itself, or the exclusive or of an IPv6 address's four words.
+#[must_use]
+pub(super) fn fold(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            (bits ^ bits >> 32 ^ bits >> 64 ^ bits >> 96) as u32
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_the_kernel() {
+        for (address, eight, with_port, ten) in
+            [("203.0.113.9", 64, 228, 257), ("198.51.100.1", 96, 4, 385), ("10.0.0.1", 39, 203, 159)]
+        {
+            let folded = fold(address.parse().unwrap());
+            assert_eq!(leading_bits(folded, 8), eight);
+            assert_eq!(leading_bits(folded.wrapping_add(40000), 8), with_port);
+            assert_eq!(leading_bits(folded, 10), ten);
+        }
+        let folded = fold("2001:db8:c::9".parse().unwrap());
+        assert_eq!((folded, leading_bits(folded, 8)), (0x200d_0db1, 124));
+    }
+}

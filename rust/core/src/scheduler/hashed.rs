@@ -1,0 +1,88 @@
+//! The schedulers that look a server up by an address: dh (the packet's destination) and sh (its
+//! source, the client).
+//!
+//! A table of 256 buckets is filled from the list's head: dh gives the servers one bucket each in
+//! turn, weights ignored; sh gives each max(weight, 1) buckets in a row. A bucket whose server is
+//! not usable has no answer. dh's table is not made anew when a weight is edited, sh's is.
+//!
+//! Cost: one multiplication and one look-up. Source: `ipvsadm(8)`, `dh` and `sh`.
+
+use super::hash::{fold, leading_bits};
+use super::{Flow, Scheduler, Selection, ServerEvent, Servers};
+use crate::time::Instant;
+use std::sync::Arc;
+
+const BITS: u32 = 8;
+
+/// Which address is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Destination,
+    Source,
+}
+
+/// The table: each bucket holds a place of the list.
+#[derive(Debug)]
+pub(super) struct Hashed {
+    by: By,
+    buckets: Vec<usize>,
+}
+
+impl Hashed {
+    pub(super) fn new(by: By, servers: Servers<'_>) -> Self {
+        let shares = servers.iter().enumerate().flat_map(|(place, server)| {
+            let share = if by == By::Source { server.weight().max(1) } else { 1 };
+            std::iter::repeat_n(place, share as usize)
+        });
+        Self { by, buckets: shares.cycle().take(1 << BITS).collect() }
+    }
+}
+
+impl Scheduler for Hashed {
+    fn name(&self) -> &'static str {
+        match self.by {
+            By::Destination => "dh",
+            By::Source => "sh",
+        }
+    }
+
+    fn select(&self, flow: &Flow, servers: Servers<'_>, _now: Instant) -> Selection {
+        let address = match self.by {
+            By::Destination => flow.destination.address,
+            By::Source => flow.client.address,
+        };
+        let place = self.buckets.get(leading_bits(fold(address), BITS)).copied();
+        place.filter(|place| servers.get(*place).is_some_and(|s| s.is_usable())).into()
+    }
+
+    fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler> {
+        match (self.by, event) {
+            (By::Destination, ServerEvent::Edited(_)) => self,
+            (by, _) => Arc::new(Self::new(by, servers)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{flow, servers};
+    use super::*;
+
+    #[test]
+    fn the_address_decides_the_bucket() {
+        // 203.0.113.9 falls into bucket 64, 198.51.100.1 into 96.
+        let list = servers(&[1, 5, 0]);
+        let (dh, sh) = (Hashed::new(By::Destination, &list), Hashed::new(By::Source, &list));
+        let at = |scheduler: &Hashed, client: &str, destination: &str| {
+            scheduler.select(&flow(client, destination), &list, Instant::ZERO)
+        };
+        assert_eq!(at(&dh, "10.0.0.1", "203.0.113.9"), Selection::Server(64 % 3));
+        assert_eq!(at(&dh, "10.0.0.1", "198.51.100.1"), Selection::Server(96 % 3));
+        // A round of sh is 1 + 5 + 1 buckets; 64 % 7 = 1 and 96 % 7 = 5 are the second server's.
+        assert_eq!(at(&sh, "203.0.113.9", "10.0.0.1"), Selection::Server(1));
+        assert_eq!(at(&sh, "198.51.100.1", "10.0.0.1"), Selection::Server(1));
+        // 39 % 7 = 4; with weight 0 the bucket has no answer.
+        list[1].set(list[1].method(), 0);
+        assert_eq!(at(&sh, "10.0.0.1", "10.0.0.1"), Selection::NoServer);
+    }
+}

@@ -1,0 +1,103 @@
+//! The schedulers that look for the least loaded server: lc, wlc, sed and nq.
+//!
+//! | name | takes the server with the least | source |
+//! |---|---|---|
+//! | `lc` | active · 256 + inactive | `ipvsadm(8)` |
+//! | `wlc` | (active · 256 + inactive) / weight | `ipvsadm(8)` |
+//! | `sed` | (active + 1) / weight: the shortest expected delay | `ipvsadm(8)` |
+//! | `nq` | as sed, but an idle server at once, whatever its weight: never queue | `ipvsadm(8)` |
+//!
+//! Cost: one walk of the list. Ties go to the server met first. Quotients are compared by cross
+//! multiplication in 128 bits, so nothing overflows. None keeps any state.
+
+use super::{Flow, Scheduler, Selection, ServerEvent, Servers};
+use crate::service::RealServer;
+use crate::time::Instant;
+use std::sync::Arc;
+
+/// Which of the four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Least {
+    Connections,
+    WeightedConnections,
+    ExpectedDelay,
+    NeverQueue,
+}
+
+impl Scheduler for Least {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Connections => "lc",
+            Self::WeightedConnections => "wlc",
+            Self::ExpectedDelay => "sed",
+            Self::NeverQueue => "nq",
+        }
+    }
+
+    fn select(&self, _flow: &Flow, servers: Servers<'_>, _now: Instant) -> Selection {
+        if *self == Self::NeverQueue
+            && let Some(idle) = servers.iter().position(|s| s.is_usable() && s.active() == 0)
+        {
+            return Selection::Server(idle);
+        }
+        let mut best: Option<(usize, u128, u128)> = None;
+        for (place, server) in servers.iter().enumerate().filter(|(_, s)| s.is_usable()) {
+            let (cost, weight) = self.cost(server);
+            if best.is_none_or(|(_, least, its_weight)| least * weight > cost * its_weight) {
+                best = Some((place, cost, weight));
+            }
+        }
+        best.map(|(place, ..)| place).into()
+    }
+
+    fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+        self
+    }
+}
+
+impl Least {
+    /// A server's cost, and the weight that divides it.
+    fn cost(self, server: &RealServer) -> (u128, u128) {
+        let (active, weight) = (u128::from(server.active()), u128::from(server.weight()));
+        let overhead = active * 256 + u128::from(server.inactive());
+        match self {
+            Self::Connections => (overhead, 1),
+            Self::WeightedConnections => (overhead, weight),
+            Self::ExpectedDelay | Self::NeverQueue => (active + 1, weight),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{picks, servers};
+    use super::*;
+
+    /// Servers with these weights, active and inactive connections.
+    fn loaded(list: &[(u32, u32, u32)]) -> Vec<Arc<RealServer>> {
+        let servers = servers(&list.iter().map(|(weight, ..)| *weight).collect::<Vec<_>>());
+        for (server, (_, active, inactive)) in servers.iter().zip(list) {
+            (0..active + inactive).for_each(|_| server.bind());
+            (0..*active).for_each(|_| server.set_active(true));
+        }
+        servers
+    }
+
+    #[test]
+    fn each_follows_its_formula() {
+        let list = loaded(&[(0, 0, 0), (1, 2, 0), (4, 3, 0), (1, 1, 250)]);
+        assert_eq!(picks(&Least::Connections, &list, 1), [3]);
+        assert_eq!(picks(&Least::WeightedConnections, &list, 1), [2]);
+        assert_eq!(picks(&Least::ExpectedDelay, &list, 1), [2]);
+        assert_eq!(picks(&Least::NeverQueue, &list, 1), [2]);
+        let list = loaded(&[(9, 1, 0), (1, 0, 99)]);
+        assert_eq!(picks(&Least::ExpectedDelay, &list, 1), [0]);
+        assert_eq!(picks(&Least::NeverQueue, &list, 1), [1], "an idle server at once");
+    }
+
+    #[test]
+    fn ties_go_to_the_first() {
+        let list = loaded(&[(2, 2, 0), (1, 1, 0)]);
+        assert_eq!(picks(&Least::WeightedConnections, &list, 1), [0]);
+    }
+}
