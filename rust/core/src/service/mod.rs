@@ -1,5 +1,9 @@
 //! What is balanced: virtual services, their real servers, and the table of both.
 
 mod real_server;
+mod spec;
+mod table;
 
 pub use real_server::{Method, RealServer, ServerId, Statistics, StatisticsValues};
+pub use spec::{SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};
+pub use table::{ServiceTable, VirtualService};
