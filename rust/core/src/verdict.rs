@@ -64,6 +64,8 @@ drop_reasons! {
     TooBig = "too_big", "The packet is longer than its way allows and the sender cannot be told.";
     ConnectionLimit = "connection_limit", "The connection table is full.";
     TxFull = "tx_full", "The device had no room for the frame.";
+    LocalServer = "local_server", "The real server is the director itself, which NAT does not reach yet.";
+    LocalClient = "local_client", "A translated reply is for the director itself, which does not take it yet.";
     HostSilent = "host_silent", "A packet for an address of the engine's own, to which a host says nothing.";
 }
 

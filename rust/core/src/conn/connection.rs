@@ -1,0 +1,236 @@
+//! One connection: both tuples of it, its real server, its state and its clock.
+
+use super::TcpState;
+use crate::net::{Endpoint, FlowKey, Protocol};
+use crate::packet::TcpFlags;
+use crate::service::{Method, RealServer, Statistics};
+use crate::settings::Timeouts;
+use crate::time::{Duration, Instant};
+use std::sync::Arc;
+
+/// Names a connection as long as it lives; the number is used again afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnectionId(pub(super) u32);
+
+/// Which way a packet of a connection goes, as the state machines see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Client to server.
+    Input,
+    /// Server to client.
+    Output,
+    /// Client to server, while no packet of the server has passed.
+    InputOnly,
+}
+
+/// The state of a connection, by its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// TCP's machine.
+    Tcp(TcpState),
+    /// UDP has only one state.
+    Udp,
+}
+
+impl State {
+    /// The name in `ipvsadm -Lc`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp(state) => state.name(),
+            Self::Udp => "UDP",
+        }
+    }
+}
+
+/// A flow from a client to the real server that was chosen for it.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) protocol: Protocol,
+    pub(super) client: Endpoint,
+    pub(super) destination: Endpoint,
+    pub(super) server_endpoint: Endpoint,
+    pub(super) server: Arc<RealServer>,
+    pub(super) service_statistics: Arc<Statistics>,
+    pub(super) method: Method,
+    pub(super) state: State,
+    /// Whether no packet of the server has been seen (`NOOUTPUT`).
+    pub(super) input_only: bool,
+    pub(super) active: bool,
+    pub(super) timeout: Duration,
+    pub(super) deadline: Instant,
+    pub(super) in_packets: u32,
+}
+
+/// How long a connection lives that no packet has given a state yet.
+const UNSTARTED: Duration = Duration::from_secs(3);
+
+impl Connection {
+    /// A connection that was just scheduled; its server counts it as inactive from here on.
+    pub(crate) fn new(
+        flow: &FlowKey,
+        server: Arc<RealServer>,
+        service_statistics: Arc<Statistics>,
+        now: Instant,
+    ) -> Self {
+        server.bind();
+        let method = server.method();
+        Self {
+            protocol: flow.protocol,
+            client: flow.source,
+            destination: flow.destination,
+            server_endpoint: server.endpoint(),
+            service_statistics,
+            method,
+            state: if flow.protocol == Protocol::TCP { State::Tcp(TcpState::None) } else { State::Udp },
+            input_only: method != Method::Masquerading,
+            active: false,
+            timeout: UNSTARTED,
+            deadline: now + UNSTARTED,
+            in_packets: 0,
+            server,
+        }
+    }
+
+    /// The transport protocol.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The client's address and port (CIP).
+    #[must_use]
+    pub const fn client(&self) -> Endpoint {
+        self.client
+    }
+
+    /// What the client asked for (VIP and its port).
+    #[must_use]
+    pub const fn destination(&self) -> Endpoint {
+        self.destination
+    }
+
+    /// Where its packets go (RIP and the server's port).
+    #[must_use]
+    pub const fn server_endpoint(&self) -> Endpoint {
+        self.server_endpoint
+    }
+
+    /// The real server that counts it.
+    #[must_use]
+    pub const fn server(&self) -> &Arc<RealServer> {
+        &self.server
+    }
+
+    /// How its packets reach the server.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Its state.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether only the client's packets have been seen.
+    #[must_use]
+    pub const fn is_input_only(&self) -> bool {
+        self.input_only
+    }
+
+    /// The counters of the service that it came through.
+    pub(crate) fn service_statistics(&self) -> &Statistics {
+        &self.service_statistics
+    }
+
+    /// Runs the state machine for one packet and starts the clock anew.
+    pub(crate) fn advance(&mut self, outbound: bool, flags: TcpFlags, timeouts: &Timeouts, now: Instant) {
+        let direction = match (outbound, self.input_only) {
+            (true, _) => Direction::Output,
+            (false, true) => Direction::InputOnly,
+            (false, false) => Direction::Input,
+        };
+        if outbound {
+            self.input_only = false;
+        } else {
+            self.in_packets = self.in_packets.saturating_add(1);
+        }
+        self.timeout = match &mut self.state {
+            State::Tcp(state) => {
+                *state = state.next(direction, flags);
+                let active = state.is_active();
+                if active != self.active {
+                    self.active = active;
+                    self.server.set_active(active);
+                }
+                state.timeout(timeouts)
+            }
+            State::Udp => timeouts.udp,
+        };
+        self.deadline = now + self.timeout;
+    }
+
+    /// The packet's tuple, seen from the client.
+    pub(super) const fn inbound_key(&self) -> FlowKey {
+        FlowKey { protocol: self.protocol, source: self.client, destination: self.destination }
+    }
+
+    /// The tuple of a reply: from the real server where it is translated, else from the VIP.
+    pub(super) const fn outbound_key(&self) -> FlowKey {
+        let source = match self.method {
+            Method::Masquerading => self.server_endpoint,
+            Method::Gatewaying | Method::Tunneling => self.destination,
+        };
+        FlowKey { protocol: self.protocol, source, destination: self.client }
+    }
+}
+
+impl Drop for Connection {
+    /// Its server counts it no more.
+    fn drop(&mut self) {
+        self.server.unbind(self.active);
+    }
+}
+
+/// A connection as it is shown to somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionView {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// CIP and its port.
+    pub client: Endpoint,
+    /// VIP and its port.
+    pub destination: Endpoint,
+    /// RIP and the server's port.
+    pub server: Endpoint,
+    /// How packets reach the server.
+    pub method: Method,
+    /// Its state.
+    pub state: State,
+    /// Whether its server counts it as active.
+    pub active: bool,
+    /// What is left of its life, if no packet comes.
+    pub expires: Duration,
+    /// Packets from the client so far.
+    pub in_packets: u32,
+}
+
+impl Connection {
+    /// What it looks like at `now`.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> ConnectionView {
+        ConnectionView {
+            protocol: self.protocol,
+            client: self.client,
+            destination: self.destination,
+            server: self.server_endpoint,
+            method: self.method,
+            state: self.state,
+            active: self.active,
+            expires: self.deadline.since(now),
+            in_packets: self.in_packets,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The connections of one worker: a slab, an index over both tuples of each, a timer wheel.
+//!
+//! Nobody else sees the table, so nothing in it locks.
+
+use super::wheel::Wheel;
+use super::{Connection, ConnectionId, ConnectionView};
+use crate::net::{Endpoint, FlowKey};
+use crate::packet::TcpFlags;
+use crate::settings::Timeouts;
+use crate::time::{Duration, Instant};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+/// A connection that is told to go is found until the kernel's next tick (HZ = 100): a reply of its
+/// server in between takes it back to life.
+const NEXT_TICK: Duration = Duration::from_millis(10);
+
+/// A connection and which way the packet that found it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which one.
+    pub id: ConnectionId,
+    /// Whether the packet comes from the server.
+    pub outbound: bool,
+}
+
+/// The connections of one worker.
+#[derive(Debug)]
+pub struct ConnectionTable {
+    slab: Vec<Option<Connection>>,
+    free: Vec<u32>,
+    /// `2 * place in the slab`, plus 1 for the tuple of a reply.
+    index: HashTable<u32>,
+    hash_key: (u64, u64),
+    wheel: Wheel,
+}
+
+impl ConnectionTable {
+    /// An empty table. Clients choose the tuples, so the hash has a key that they do not know.
+    #[must_use]
+    pub fn new(hash_key: (u64, u64)) -> Self {
+        Self {
+            slab: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hash_key,
+            wheel: Wheel::default(),
+        }
+    }
+
+    /// The number of connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slab.len() - self.free.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The connection that a packet with this tuple belongs to, in either direction.
+    #[must_use]
+    pub fn find(&self, flow: &FlowKey) -> Option<Found> {
+        let reference = *self.index.find(self.hash(flow), |r| self.key(*r) == *flow)?;
+        Some(Found { id: ConnectionId(reference >> 1), outbound: reference & 1 != 0 })
+    }
+
+    /// The connection of that name.
+    ///
+    /// # Panics
+    /// When it has gone: names are not kept over a call of [`ConnectionTable::expire`].
+    #[must_use]
+    pub fn get(&self, id: ConnectionId) -> &Connection {
+        self.at(id.0)
+    }
+
+    /// Adds a connection. Where an older one has the same tuple, the newer is found from now on.
+    pub fn insert(&mut self, connection: Connection) -> ConnectionId {
+        let keys = [connection.inbound_key(), connection.outbound_key()];
+        let deadline = connection.deadline;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            self.slab.len() as u32 - 1
+        });
+        self.slab[place as usize] = Some(connection);
+        for (bit, key) in keys.iter().enumerate() {
+            let (hash_key, slab) = (self.hash_key, &self.slab);
+            let reference = place << 1 | bit as u32;
+            match self.index.entry(
+                hash(hash_key, key),
+                |r| key_of(slab, *r) == *key,
+                |r| hash(hash_key, &key_of(slab, *r)),
+            ) {
+                Entry::Occupied(mut entry) => *entry.get_mut() = reference,
+                Entry::Vacant(entry) => {
+                    entry.insert(reference);
+                }
+            }
+        }
+        self.wheel.set(place, deadline);
+        ConnectionId(place)
+    }
+
+    /// Runs a connection's state machine for one packet and starts its clock anew.
+    ///
+    /// # Panics
+    /// When it has gone: names are not kept over a call of [`ConnectionTable::expire`].
+    pub fn advance(
+        &mut self,
+        found: Found,
+        flags: TcpFlags,
+        timeouts: &Timeouts,
+        now: Instant,
+    ) -> &Connection {
+        let place = found.id.0 as usize;
+        let connection = self.slab[place].as_mut().expect("a name of a living connection");
+        connection.advance(found.outbound, flags, timeouts, now);
+        self.wheel.set_no_later(found.id.0, connection.deadline);
+        connection
+    }
+
+    /// Tells a connection to go with the next tick.
+    ///
+    /// # Panics
+    /// When it has gone: names are not kept over a call of [`ConnectionTable::expire`].
+    pub fn expire_now(&mut self, id: ConnectionId, now: Instant) {
+        let connection = self.slab[id.0 as usize].as_mut().expect("a name of a living connection");
+        connection.deadline = now + NEXT_TICK;
+        self.wheel.set(id.0, connection.deadline);
+    }
+
+    /// Removes the connections whose time has come.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(place) = self.wheel.pop(now) {
+            let deadline = self.at(place).deadline;
+            if deadline > now {
+                self.wheel.set(place, deadline);
+            } else {
+                self.remove(place);
+            }
+        }
+    }
+
+    /// Tells every connection to go whose server is no longer configured.
+    pub fn expire_without_server(&mut self, now: Instant) {
+        for place in 0..self.slab.len() as u32 {
+            if self.slab[place as usize].as_ref().is_some_and(|c| !c.server.is_available()) {
+                self.expire_now(ConnectionId(place), now);
+            }
+        }
+    }
+
+    /// All connections, as they look at `now`.
+    pub fn views(&self, now: Instant) -> impl Iterator<Item = ConnectionView> + '_ {
+        self.slab.iter().flatten().map(move |connection| connection.view(now))
+    }
+
+    /// All connections.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> + '_ {
+        self.slab.iter().flatten()
+    }
+
+    fn remove(&mut self, place: u32) {
+        for reference in [place << 1, place << 1 | 1] {
+            let hash = self.hash(&self.key(reference));
+            if let Ok(entry) = self.index.find_entry(hash, |r| *r == reference) {
+                entry.remove();
+            }
+        }
+        self.wheel.cancel(place);
+        self.slab[place as usize] = None;
+        self.free.push(place);
+    }
+
+    fn at(&self, place: u32) -> &Connection {
+        self.slab[place as usize].as_ref().expect("a name of a living connection")
+    }
+
+    fn key(&self, reference: u32) -> FlowKey {
+        key_of(&self.slab, reference)
+    }
+
+    fn hash(&self, flow: &FlowKey) -> u64 {
+        hash(self.hash_key, flow)
+    }
+}
+
+fn key_of(slab: &[Option<Connection>], reference: u32) -> FlowKey {
+    let connection = slab[reference as usize >> 1].as_ref().expect("the index names living connections");
+    if reference & 1 == 0 { connection.inbound_key() } else { connection.outbound_key() }
+}
+
+fn hash(key: (u64, u64), flow: &FlowKey) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
+    let ports = |endpoint: &Endpoint| u64::from(endpoint.port);
+    let rest = ports(&flow.source) << 32 | ports(&flow.destination) << 16 | u64::from(flow.protocol.0);
+    match (flow.source.address, flow.destination.address) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            hasher.write_u64(u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits()));
+        }
+        (source, destination) => {
+            for address in [source, destination] {
+                match address {
+                    IpAddr::V4(address) => hasher.write(&address.octets()),
+                    IpAddr::V6(address) => hasher.write(&address.octets()),
+                }
+            }
+        }
+    }
+    hasher.write_u64(rest);
+    hasher.finish()
+}

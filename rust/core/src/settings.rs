@@ -1,0 +1,54 @@
+//! What the kernel calls sysctls: how the engine behaves, with the kernel's names and defaults.
+
+use crate::time::Duration;
+
+/// How the engine behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The timeouts that `ipvsadm --set` sets.
+    pub timeouts: Timeouts,
+    /// Whether a connection whose real server was deleted ends with its next packet, instead of
+    /// having its packets dropped until it expires (`expire_nodest_conn`).
+    pub expire_nodest_conn: bool,
+    /// Whether a SYN on the addresses of a connection that is closing starts a new one: 0 never,
+    /// any other value in `TIME_WAIT` and `CLOSE`, bit 1 in `FIN_WAIT` too where only the client is seen
+    /// (`conn_reuse_mode`).
+    pub conn_reuse_mode: u8,
+    /// Whether any TCP segment but a RST may start a connection (`sloppy_tcp`).
+    pub sloppy_tcp: bool,
+    /// The most connections that one worker keeps.
+    pub connection_limit: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeouts: Timeouts::default(),
+            expire_nodest_conn: false,
+            conn_reuse_mode: 1,
+            sloppy_tcp: false,
+            connection_limit: 10_000_000,
+        }
+    }
+}
+
+/// How long connections are kept after their last packet, for the states in which users may say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP, established.
+    pub tcp: Duration,
+    /// TCP, after the server's FIN.
+    pub tcp_fin: Duration,
+    /// UDP.
+    pub udp: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp: Duration::from_secs(900),
+            tcp_fin: Duration::from_secs(120),
+            udp: Duration::from_secs(300),
+        }
+    }
+}

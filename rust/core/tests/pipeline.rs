@@ -1,0 +1,274 @@
+//! Whole decisions: frames in, verdicts and frames out, in the topology of the recorded vectors.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test's set-up that fails is a failed test; clippy sees helpers as no tests"
+)]
+
+use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use fastlvs_core::capture::Capture;
+use fastlvs_core::conn::{State, TcpState};
+use fastlvs_core::frame::{Frame, Offload};
+use fastlvs_core::net::{InterfaceId, Mac, Protocol};
+use fastlvs_core::network::{Interface, Network, Route, RouteKind};
+use fastlvs_core::pipeline::{Pipeline, Snapshot};
+use fastlvs_core::service::{Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, ServiceTable};
+use fastlvs_core::time::{Duration, Instant};
+use fastlvs_core::trace::{Stage, Trace};
+use fastlvs_core::verdict::{DropReason, Verdict};
+use std::sync::Arc;
+
+const CLIENT_LEG: InterfaceId = InterfaceId(0);
+const SERVER_LEG: InterfaceId = InterfaceId(1);
+const CLIENT: [u8; 4] = [203, 0, 113, 9];
+const VIP: [u8; 4] = [10, 99, 0, 1];
+const SERVER: [u8; 4] = [192, 168, 1, 3];
+const DIRECTOR: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 1, 1]];
+const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const SERVER_MAC: [u8; 6] = [2, 1, 192, 168, 1, 3];
+
+fn network() -> Network {
+    let leg = |name: &str, mac: [u8; 6], address: &str| Interface {
+        name: name.to_owned(),
+        mac: Mac(mac),
+        mtu: 1500,
+        addresses: vec![address.parse().unwrap()],
+    };
+    let default = RouteKind::Unicast {
+        interface: CLIENT_LEG,
+        via: Some("10.0.0.2".parse().unwrap()),
+        mtu: None,
+        source: None,
+    };
+    Network::new(vec![leg("c", DIRECTOR[0], "10.0.0.1/24"), leg("s", DIRECTOR[1], "192.168.0.1/16")])
+        .with_routes([Route { destination: "0.0.0.0/0".parse().unwrap(), kind: default, metric: 0 }])
+        .with_neighbours([
+            (CLIENT_LEG, "10.0.0.2".parse().unwrap(), Mac(ROUTER)),
+            (SERVER_LEG, SERVER.into(), Mac(SERVER_MAC)),
+        ])
+        .with_local(["10.99.0.0/16".parse().unwrap()])
+}
+
+fn spec(method: Method, weight: u32) -> ServiceSpec {
+    let port = if method == Method::Masquerading { 8080 } else { 80 };
+    ServiceSpec {
+        key: ServiceKey { protocol: Protocol::TCP, address: "10.99.0.1:80".parse().unwrap() },
+        scheduler: SchedulerSpec::Named("wlc".to_owned()),
+        servers: vec![ServerSpec {
+            endpoint: format!("192.168.1.3:{port}").parse().unwrap(),
+            method,
+            weight,
+        }],
+    }
+}
+
+struct Director {
+    snapshot: Snapshot,
+    pipeline: Pipeline,
+    capture: Capture,
+    now: Instant,
+    way: Vec<String>,
+}
+
+struct Way<'a>(&'a mut Vec<String>);
+
+impl Trace for Way<'_> {
+    fn stage(&mut self, stage: &Stage<'_>) {
+        self.0.push(stage.to_string());
+    }
+}
+
+impl Director {
+    fn new(method: Method, weight: u32) -> Self {
+        let services = Arc::new(ServiceTable::default().apply(&[spec(method, weight)]).unwrap());
+        let snapshot = Snapshot { services, network: Arc::new(network()), ..Snapshot::default() };
+        let capture = Capture::default();
+        Self { snapshot, pipeline: Pipeline::new((1, 2)), capture, now: Instant::ZERO, way: Vec::new() }
+    }
+
+    fn takes(&mut self, interface: InterfaceId, bytes: &[u8]) -> (Verdict, Vec<(InterfaceId, Vec<u8>)>) {
+        self.capture.frames.clear();
+        self.way.clear();
+        let frame = Frame { interface, bytes, offload: Offload::NONE };
+        let mut way = Way(&mut self.way);
+        let outcome =
+            self.pipeline.process_traced(&self.snapshot, &frame, self.now, &mut self.capture, &mut way);
+        (outcome.verdict, self.capture.frames.drain(..).map(|(leg, bytes, _)| (leg, bytes)).collect())
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.pipeline.advance(self.now);
+    }
+
+    fn state(&self) -> Option<(State, Duration)> {
+        self.pipeline.views(self.now).next().map(|view| (view.state, view.expires))
+    }
+}
+
+fn segment(from: [u8; 4], to: [u8; 4], ports: (u16, u16), flags: &str, ttl: u8, payload: &[u8]) -> Vec<u8> {
+    let (source, destination) =
+        if from == CLIENT { (ROUTER, DIRECTOR[0]) } else { (SERVER_MAC, DIRECTOR[1]) };
+    let mut tcp =
+        PacketBuilder::ethernet2(source, destination).ipv4(from, to, ttl).tcp(ports.0, ports.1, 1000, 64000);
+    for flag in flags.chars() {
+        tcp = match flag {
+            'S' => tcp.syn(),
+            'F' => tcp.fin(),
+            'R' => tcp.rst(),
+            _ => tcp.ack(7),
+        };
+    }
+    let mut bytes = Vec::new();
+    tcp.write(&mut bytes, payload).unwrap();
+    bytes
+}
+
+fn from_client(flags: &str) -> Vec<u8> {
+    segment(CLIENT, VIP, (40000, 80), flags, 64, &[])
+}
+
+fn from_server(flags: &str) -> Vec<u8> {
+    segment(SERVER, CLIENT, (8080, 40000), flags, 64, &[])
+}
+
+/// Source and destination with their ports, as an independent reader sees them.
+fn tuple(frame: &[u8]) -> ([u8; 4], u16, [u8; 4], u16) {
+    let packet = SlicedPacket::from_ethernet(frame).unwrap();
+    let header = packet.net.as_ref().unwrap().ipv4_ref().unwrap().header();
+    let Some(TransportSlice::Tcp(tcp)) = packet.transport else { panic!("no TCP header") };
+    (header.source(), tcp.source_port(), header.destination(), tcp.destination_port())
+}
+
+#[test]
+fn a_masqueraded_connection_from_syn_to_expiry() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let (verdict, out) = director.takes(CLIENT_LEG, &from_client("S"));
+    assert_eq!((verdict, out.len(), out[0].0), (Verdict::Forward, 1, SERVER_LEG));
+    assert_eq!(tuple(&out[0].1), (CLIENT, 40000, SERVER, 8080));
+    assert_eq!(
+        director.way.join(" → "),
+        "PREROUTING c → INPUT (service tcp 10.99.0.1:80 wlc) → INPUT (connection NONE) → \
+         real server 192.168.1.3:8080 masq → POSTROUTING s"
+    );
+    let (verdict, out) = director.takes(SERVER_LEG, &from_server("SA"));
+    assert_eq!((verdict, out[0].0), (Verdict::Forward, CLIENT_LEG));
+    assert_eq!(tuple(&out[0].1), (VIP, 80, CLIENT, 40000));
+    director.takes(CLIENT_LEG, &from_client("A"));
+    assert_eq!(director.state(), Some((State::Tcp(TcpState::Established), Duration::from_secs(900))));
+    let server = Arc::clone(&director.snapshot.services.services()[0].servers()[0]);
+    assert_eq!((server.active(), server.inactive()), (1, 0));
+    director.takes(SERVER_LEG, &from_server("FA"));
+    assert_eq!(director.state(), Some((State::Tcp(TcpState::FinWait), Duration::from_secs(120))));
+    assert_eq!((server.active(), server.inactive()), (0, 1));
+    director.wait(119);
+    assert!(director.state().is_some());
+    director.wait(1);
+    assert_eq!(director.state(), None);
+    assert_eq!((server.active(), server.inactive()), (0, 0));
+    let counted = server.statistics.values();
+    assert_eq!((counted.connections, counted.in_packets, counted.out_packets), (1, 2, 2));
+    assert_eq!((counted.in_bytes, counted.out_bytes), (80, 80));
+}
+
+#[test]
+fn a_routed_connection_changes_the_link_addresses_alone() {
+    let mut director = Director::new(Method::Gatewaying, 1);
+    let (verdict, out) = director.takes(CLIENT_LEG, &from_client("S"));
+    assert_eq!(verdict, Verdict::Forward);
+    assert_eq!((&out[0].1[..6], tuple(&out[0].1)), (&SERVER_MAC[..], (CLIENT, 40000, VIP, 80)));
+    director.takes(CLIENT_LEG, &from_client("A"));
+    director.takes(CLIENT_LEG, &from_client("FA"));
+    assert_eq!(director.state().unwrap().0, State::Tcp(TcpState::FinWait), "only the client is seen");
+}
+
+#[test]
+fn a_tunneled_packet_travels_in_one_of_the_director() {
+    let mut director = Director::new(Method::Tunneling, 1);
+    let (verdict, out) = director.takes(CLIENT_LEG, &from_client("S"));
+    assert_eq!((verdict, out[0].0), (Verdict::Forward, SERVER_LEG));
+    let outer = &out[0].1[14..];
+    assert_eq!((outer[9], &outer[12..16], &outer[16..20]), (4, &[192, 168, 0, 1][..], &SERVER[..]));
+    assert_eq!(&outer[36..40], &VIP);
+}
+
+#[test]
+fn what_cannot_go_on_is_told_to_the_sender() {
+    let mut director = Director::new(Method::Masquerading, 0);
+    let (verdict, out) = director.takes(CLIENT_LEG, &from_client("S"));
+    assert_eq!((verdict, &out[0].1[34..36]), (Verdict::Reply, &[3, 3][..]), "no server: port unreachable");
+    assert!(director.state().is_none());
+
+    let mut director = Director::new(Method::Masquerading, 1);
+    let (verdict, out) = director.takes(CLIENT_LEG, &segment(CLIENT, VIP, (40000, 80), "S", 1, &[]));
+    assert_eq!((verdict, &out[0].1[34..36]), (Verdict::Reply, &[11, 0][..]), "time exceeded");
+    assert!(director.state().is_some(), "counted all the same, as the kernel does");
+
+    let mut director = Director::new(Method::Tunneling, 1);
+    director.takes(CLIENT_LEG, &from_client("S"));
+    let mut long = segment(CLIENT, VIP, (40000, 80), "A", 64, &[7; 1450]);
+    long[20] |= 0x40;
+    let sum: u32 = (14..34)
+        .step_by(2)
+        .filter(|at| *at != 24)
+        .map(|at| u32::from(u16::from_be_bytes([long[at], long[at + 1]])))
+        .sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    long[24..26].copy_from_slice(&(!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes());
+    let (verdict, out) = director.takes(CLIENT_LEG, &long);
+    assert_eq!((verdict, &out[0].1[34..36]), (Verdict::Reply, &[3, 4][..]));
+    assert_eq!(u16::from_be_bytes([out[0].1[40], out[0].1[41]]), 1480);
+}
+
+#[test]
+fn what_is_not_ours_is_left_to_the_host() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    assert_eq!(director.takes(CLIENT_LEG, &from_client("A")).0, Verdict::ToHost, "no connection");
+    let other_port = segment(CLIENT, VIP, (40000, 81), "S", 64, &[]);
+    assert_eq!(director.takes(CLIENT_LEG, &other_port).0, Verdict::ToHost);
+    assert_eq!(director.takes(SERVER_LEG, &from_server("SA")).0, Verdict::ToHost, "not a reply");
+    let owned = network().with_owned([VIP.into()]);
+    director.snapshot.network = Arc::new(owned);
+    let (verdict, out) = director.takes(CLIENT_LEG, &other_port);
+    assert_eq!(verdict, Verdict::Reply);
+    assert_eq!(tuple(&out[0].1), (VIP, 81, CLIENT, 40000), "a reset, as a host would");
+}
+
+#[test]
+fn a_deleted_server_silences_its_connections() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    director.takes(CLIENT_LEG, &from_client("S"));
+    let empty = ServiceSpec { servers: Vec::new(), ..spec(Method::Masquerading, 1) };
+    director.snapshot.services = Arc::new(director.snapshot.services.apply(&[empty]).unwrap());
+    let verdict = director.takes(CLIENT_LEG, &from_client("A")).0;
+    assert_eq!(verdict, Verdict::Drop(DropReason::ServerGone));
+    assert_eq!(director.takes(SERVER_LEG, &from_server("SA")).0, Verdict::Forward, "replies still pass");
+    director.snapshot.settings.expire_nodest_conn = true;
+    assert_eq!(director.takes(CLIENT_LEG, &from_client("A")).0, Verdict::ToHost);
+}
+
+#[test]
+fn a_syn_on_a_closed_connection_is_a_new_one() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    for frame in ["S", "A", "R", "S"] {
+        director.takes(CLIENT_LEG, &from_client(frame));
+    }
+    assert_eq!(director.pipeline.connections().len(), 2, "the old one goes with the next tick");
+    director.wait(1);
+    assert_eq!(director.pipeline.connections().len(), 1);
+    let server = &director.snapshot.services.services()[0].servers()[0];
+    assert_eq!((server.active(), server.statistics.values().connections), (1, 2));
+}
+
+#[test]
+fn every_frame_is_counted_once() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let syn = from_client("S");
+    for length in 0..syn.len() {
+        director.takes(CLIENT_LEG, &syn[..length]);
+    }
+    let counters = director.pipeline.counters();
+    let dropped: u64 = DropReason::ALL.iter().map(|reason| counters.dropped(*reason)).sum();
+    assert_eq!(counters.frames(), syn.len() as u64);
+    assert_eq!(dropped + counters.to_host() + counters.forwarded() + counters.replied(), counters.frames());
+}
