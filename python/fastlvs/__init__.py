@@ -1,0 +1,44 @@
+"""fastlvs: the Linux Virtual Server in user space.
+
+Say what you want with :class:`VirtualService` and :class:`RealServer`; run it on interfaces with
+:class:`Director`, or take frames through an :class:`Engine` by hand. Importing needs no privilege and starts
+nothing.
+"""
+
+from fastlvs._core import Connection, Connections, Flow, Outcome, Server, Servers, Service, Services
+from fastlvs._core import __version__ as __version__
+from fastlvs.engine import Counters, Engine, Settings
+from fastlvs.errors import CapabilityError, ConfigurationError, FastlvsError, InterfaceError, PlatformError
+from fastlvs.network import Endpoint, Interface, Route
+from fastlvs.schedulers import Scheduler
+from fastlvs.service import Change, Forwarding, RealServer, VirtualService
+from fastlvs.verdict import DropReason, Verdict
+
+__all__ = [
+    "CapabilityError",
+    "Change",
+    "ConfigurationError",
+    "Connection",
+    "Connections",
+    "Counters",
+    "DropReason",
+    "Endpoint",
+    "Engine",
+    "FastlvsError",
+    "Flow",
+    "Forwarding",
+    "Interface",
+    "InterfaceError",
+    "Outcome",
+    "PlatformError",
+    "RealServer",
+    "Route",
+    "Scheduler",
+    "Server",
+    "Servers",
+    "Service",
+    "Services",
+    "Settings",
+    "Verdict",
+    "VirtualService",
+]

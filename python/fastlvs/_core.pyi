@@ -1,0 +1,284 @@
+"""The engine of fastlvs, in Rust."""
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlvs.engine import FrameLike, Settings
+from fastlvs.network import Endpoint, EndpointLike, Interface, Route
+from fastlvs.service import Forwarding, ProtocolName, VirtualService
+from fastlvs.verdict import DropReason, Verdict
+
+__version__: Final[str]
+DROP_REASONS: Final[dict[str, str]]
+"""The name of every drop reason, and one sentence about it."""
+SCHEDULERS: Final[tuple[str, ...]]
+"""The names of the built-in schedulers."""
+
+def check_service(service: VirtualService) -> None:
+    """Raises `ConfigurationError` for what is wrong with a service."""
+
+@final
+class Engine:
+    """A pipeline, its snapshot and its time."""
+
+    def __new__(
+        cls,
+        interfaces: Sequence[Interface],
+        routes: Sequence[Route],
+        neighbours: Sequence[tuple[IPv4Address | IPv6Address, str]],
+        local: Sequence[IPv4Network | IPv6Network],
+        owned: Sequence[IPv4Address | IPv6Address],
+        settings: Settings,
+    ) -> Engine: ...
+    def process(self, interface: str, frame: FrameLike, now: float) -> Outcome: ...
+    def process_many(
+        self, interface: str, frames: Sequence[FrameLike], times: Sequence[float] | NDArray[np.float64]
+    ) -> list[Outcome]: ...
+    def advance(self, to: float) -> None: ...
+    @property
+    def now(self) -> float: ...
+    def apply(self, services: Sequence[VirtualService]) -> None: ...
+    def services(self) -> Services: ...
+    def connections(self) -> Connections: ...
+    def counters(self) -> tuple[int, int, int, int, dict[str, int]]: ...
+
+@final
+class Outcome:
+    """What became of a frame: a verdict, and the frames that were sent for it."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """How its way ended."""
+    @property
+    def reason(self) -> DropReason | None:
+        """Why it was dropped, if it was."""
+    @property
+    def frames(self) -> list[tuple[str, bytes]]:
+        """What was sent: names of interfaces, and the frames."""
+    @property
+    def way(self) -> str:
+        """The packet's way in the kernel model's stages; empty when nobody listened."""
+
+@final
+class Flow:
+    """What is known of the packet that opens a connection."""
+
+    @property
+    def protocol(self) -> ProtocolName:
+        """`tcp` or `udp`."""
+    @property
+    def client(self) -> Endpoint:
+        """Who asks: address and port (CIP)."""
+    @property
+    def destination(self) -> Endpoint:
+        """What is asked for: address and port (VIP)."""
+    @property
+    def time(self) -> float:
+        """When it came, in seconds since the engine's origin."""
+
+@final
+class Services:
+    """The virtual services of an engine."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: int | VirtualService | Service | tuple[str, EndpointLike], /) -> Service:
+        """A service by its place, or by anything that names it."""
+    def __iter__(self) -> Iterator[Service]: ...
+
+@final
+class Service:
+    """One virtual service as an engine has it."""
+
+    @property
+    def protocol(self) -> ProtocolName: ...
+    @property
+    def address(self) -> Endpoint:
+        """Address and port (VIP)."""
+    @property
+    def scheduler(self) -> str:
+        """The name of the scheduler: ipvsadm's, or that of the user's class."""
+    @property
+    def scheduler_errors(self) -> int:
+        """How often its scheduler, one of the user's, failed."""
+    @property
+    def servers(self) -> Servers: ...
+    @property
+    def connections(self) -> int:
+        """Connections scheduled so far."""
+    @property
+    def in_packets(self) -> int:
+        """Packets from clients."""
+    @property
+    def in_bytes(self) -> int:
+        """Their bytes, IP header included."""
+    @property
+    def out_packets(self) -> int:
+        """Packets to clients that passed the director."""
+    @property
+    def out_bytes(self) -> int:
+        """Their bytes, IP header included."""
+
+@final
+class Servers:
+    """The real servers of a service, newest first: the order in which schedulers walk them. Every attribute is
+    a NumPy column; indexing and iterating give `Server` objects."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: int, /) -> Server: ...
+    def __iter__(self) -> Iterator[Server]: ...
+    @property
+    def address(self) -> NDArray[np.str_]:
+        """`10.0.0.11:8080`."""
+    @property
+    def forwarding(self) -> NDArray[np.str_]:
+        """`masquerading`, `gatewaying` or `tunneling`."""
+    @property
+    def weight(self) -> NDArray[np.uint32]:
+        """The share, relative to the siblings'; 0: no new connections."""
+    @property
+    def active(self) -> NDArray[np.uint32]:
+        """Connections that count as active: TCP, established or opening."""
+    @property
+    def inactive(self) -> NDArray[np.uint32]:
+        """All other connections."""
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Whether a built-in scheduler would choose it: weight above 0 and not overloaded."""
+    @property
+    def overloaded(self) -> NDArray[np.bool_]:
+        """Whether its upper connection threshold keeps new connections away."""
+    @property
+    def connections(self) -> NDArray[np.uint64]:
+        """Connections scheduled so far."""
+    @property
+    def in_packets(self) -> NDArray[np.uint64]:
+        """Packets from clients."""
+    @property
+    def in_bytes(self) -> NDArray[np.uint64]:
+        """Their bytes, IP header included."""
+    @property
+    def out_packets(self) -> NDArray[np.uint64]:
+        """Packets to clients that passed the director."""
+    @property
+    def out_bytes(self) -> NDArray[np.uint64]:
+        """Their bytes, IP header included."""
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All columns by name."""
+    def to_pandas(self) -> Any:
+        """All columns as a pandas `DataFrame`; pandas has to be installed."""
+
+@final
+class Server:
+    """One real server as an engine has it."""
+
+    @property
+    def address(self) -> Endpoint:
+        """Address and port (RIP)."""
+    @property
+    def forwarding(self) -> Forwarding: ...
+    @property
+    def weight(self) -> int:
+        """The share, relative to the siblings'; 0: no new connections."""
+    @property
+    def active(self) -> int:
+        """Connections that count as active: TCP, established or opening."""
+    @property
+    def inactive(self) -> int:
+        """All other connections."""
+    @property
+    def usable(self) -> bool:
+        """Whether a built-in scheduler would choose it: weight above 0 and not overloaded."""
+    @property
+    def overloaded(self) -> bool:
+        """Whether its upper connection threshold keeps new connections away."""
+    @property
+    def connections(self) -> int:
+        """Connections scheduled so far."""
+    @property
+    def in_packets(self) -> int:
+        """Packets from clients."""
+    @property
+    def in_bytes(self) -> int:
+        """Their bytes, IP header included."""
+    @property
+    def out_packets(self) -> int:
+        """Packets to clients that passed the director."""
+    @property
+    def out_bytes(self) -> int:
+        """Their bytes, IP header included."""
+
+@final
+class Connections:
+    """The connections of an engine at one moment. Every attribute is a NumPy column; indexing and iterating
+    give `Connection` objects."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: int, /) -> Connection: ...
+    def __iter__(self) -> Iterator[Connection]: ...
+    @property
+    def protocol(self) -> NDArray[np.str_]:
+        """`tcp` or `udp`."""
+    @property
+    def client(self) -> NDArray[np.str_]:
+        """Who asked: address and port (CIP)."""
+    @property
+    def destination(self) -> NDArray[np.str_]:
+        """What was asked for: address and port (VIP)."""
+    @property
+    def server(self) -> NDArray[np.str_]:
+        """Who has it: address and port (RIP)."""
+    @property
+    def forwarding(self) -> NDArray[np.str_]:
+        """How packets reach the server."""
+    @property
+    def state(self) -> NDArray[np.str_]:
+        """`ESTABLISHED`, `FIN_WAIT`, …; `UDP`."""
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """Whether its server counts it as active."""
+    @property
+    def expires(self) -> NDArray[np.float64]:
+        """Seconds that are left of its life, if no packet comes."""
+    @property
+    def packets(self) -> NDArray[np.uint32]:
+        """Packets from the client so far."""
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All columns by name."""
+    def to_pandas(self) -> Any:
+        """All columns as a pandas `DataFrame`; pandas has to be installed."""
+
+@final
+class Connection:
+    """One connection at one moment."""
+
+    @property
+    def protocol(self) -> ProtocolName:
+        """`tcp` or `udp`."""
+    @property
+    def client(self) -> Endpoint:
+        """Who asked: address and port (CIP)."""
+    @property
+    def destination(self) -> Endpoint:
+        """What was asked for: address and port (VIP)."""
+    @property
+    def server(self) -> Endpoint:
+        """Who has it: address and port (RIP)."""
+    @property
+    def forwarding(self) -> Forwarding:
+        """How packets reach the server."""
+    @property
+    def state(self) -> str:
+        """`ESTABLISHED`, `FIN_WAIT`, …; `UDP`."""
+    @property
+    def active(self) -> bool:
+        """Whether its server counts it as active."""
+    @property
+    def expires(self) -> float:
+        """Seconds that are left of its life, if no packet comes."""
+    @property
+    def packets(self) -> int:
+        """Packets from the client so far."""

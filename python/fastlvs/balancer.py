@@ -1,0 +1,125 @@
+"""What an engine driven by hand and a live director have in common: services that can be changed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from fastlvs._core import Service
+from fastlvs.errors import ConfigurationError
+from fastlvs.network import Endpoint, EndpointLike
+from fastlvs.schedulers import Scheduler
+from fastlvs.service import Change, ProtocolName, RealServer, VirtualService, changes
+
+__all__ = ["Balancer", "ServiceLike"]
+
+ServiceLike: TypeAlias = VirtualService | Service | tuple[str, EndpointLike]
+"""What names a service: one like it, what :attr:`Engine.services` gives, or ``("tcp", "192.0.2.10:80")``."""
+
+
+class Balancer(ABC):
+    """Something that balances services."""
+
+    def __init__(self) -> None:
+        self._wanted: tuple[VirtualService, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[VirtualService, ...]:
+        """The services as they were asked for: what was given to :meth:`apply`, with all edits since."""
+        return self._wanted
+
+    def apply(self, services: Iterable[VirtualService]) -> tuple[Change, ...]:
+        """Makes everything agree with ``services``, all or nothing, and says what that changed.
+
+        What stays keeps its connections and counters. Servers are told apart by address and port; those that are
+        new are put at the head of their list, in the order given.
+
+        Raises:
+            ConfigurationError: a service is defined twice. Nothing has changed then.
+        """
+        services = tuple(services)
+        self._apply(services)
+        made = tuple(changes(self._wanted, services))
+        self._wanted = services
+        return made
+
+    def add_service(self, service: VirtualService) -> None:
+        """``ipvsadm -A``: a new service, with its servers."""
+        if self._find(service) is not None:
+            raise _error(service, "is already there; change it with edit_service or apply")
+        self.apply((*self._wanted, service))
+
+    def edit_service(
+        self, service: ServiceLike, *, scheduler: str | Scheduler, fallback: str | None = None
+    ) -> None:
+        """``ipvsadm -E``: another scheduler for a service. Its servers stay."""
+        self._replace(service, self._existing(service).with_scheduler(scheduler, fallback))
+
+    def remove_service(self, service: ServiceLike) -> None:
+        """``ipvsadm -D``: a service goes, with its servers."""
+        gone = self._existing(service)
+        self.apply(s for s in self._wanted if s is not gone)
+
+    def add_server(self, service: ServiceLike, server: RealServer) -> None:
+        """``ipvsadm -a``: a new server, at the head of the service's list."""
+        existing = self._existing(service)
+        if existing.server(server) is not None:
+            raise _error(service, f"has the real server {server.address} already; change it with edit_server")
+        self._replace(service, existing.with_server(server))
+
+    def edit_server(self, service: ServiceLike, server: RealServer) -> None:
+        """``ipvsadm -e``: another weight or forwarding method for the server of that address. Its place stays;
+        the method counts for new connections."""
+        existing = self._existing(service)
+        self._known(existing, server)
+        self._replace(service, existing.with_server(server))
+
+    def set_weight(self, service: ServiceLike, server: EndpointLike | RealServer, weight: int) -> None:
+        """Another weight for the server of that address; 0 sends it no new connections."""
+        existing = self._existing(service)
+        known = self._known(existing, server)
+        self._replace(service, existing.with_server(RealServer(known.address, weight, known.forwarding)))
+
+    def remove_server(self, service: ServiceLike, server: EndpointLike | RealServer) -> None:
+        """``ipvsadm -d``: a server goes. Packets of its connections are dropped until these expire, or, with
+        ``Settings(expire_nodest_conn=True)``, end them."""
+        existing = self._existing(service)
+        self._known(existing, server)
+        self._replace(service, existing.without_server(server))
+
+    @abstractmethod
+    def _apply(self, services: tuple[VirtualService, ...]) -> None: ...
+
+    def _replace(self, service: ServiceLike, by: VirtualService) -> None:
+        key = _key(service)
+        self.apply(by if s.key == key else s for s in self._wanted)
+
+    def _find(self, service: ServiceLike) -> VirtualService | None:
+        key = _key(service)
+        return next((s for s in self._wanted if s.key == key), None)
+
+    def _existing(self, service: ServiceLike) -> VirtualService:
+        existing = self._find(service)
+        if existing is None:
+            raise _error(service, "is not there; add it with add_service")
+        return existing
+
+    @staticmethod
+    def _known(service: VirtualService, server: EndpointLike | RealServer) -> RealServer:
+        known = service.server(server)
+        if known is None:
+            have = " ".join(str(s.address) for s in service.servers) or "none"
+            raise _error(service, f"has no real server {server}; it has {have}")
+        return known
+
+
+def _key(service: ServiceLike) -> tuple[ProtocolName | str, Endpoint]:
+    if isinstance(service, tuple):
+        return service[0].lower(), Endpoint.parse(service[1], "virtual service")
+    return service.protocol, service.address
+
+
+def _error(service: ServiceLike, message: str) -> ConfigurationError:
+    protocol, address = _key(service)
+    return ConfigurationError(message, field=f"service {protocol} {address}")

@@ -1,0 +1,179 @@
+"""The engine, driven by hand: frames in, frames out, time is an argument.
+
+It is the engine of the live director without its devices, threads and clock::
+
+    engine = Engine(
+        interfaces=[Interface("c", mac="02:00:00:00:00:01", addresses=["10.0.0.1/24"]), …],
+        neighbours={"10.0.0.11": "02:00:00:00:00:0b"},
+        services=[web],
+    )
+    outcome = engine.process("c", frame, now=0.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from fastlvs import _core
+from fastlvs._core import Connections, Outcome, Services
+from fastlvs.balancer import Balancer
+from fastlvs.errors import ConfigurationError
+from fastlvs.network import AddressLike, Interface, NetworkLike, Route, parse_address, parse_network
+from fastlvs.service import VirtualService
+from fastlvs.verdict import DropReason
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FrameLike: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
+
+__all__ = ["Counters", "Engine", "Outcome", "Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How an engine behaves, with the kernel's names and defaults. Times are seconds."""
+
+    timeout_tcp: float = 900.0
+    """How long an established TCP connection is kept after its last packet (``ipvsadm --set``)."""
+    timeout_tcp_fin: float = 120.0
+    """The same after the server's FIN."""
+    timeout_udp: float = 300.0
+    """The same for UDP."""
+    expire_nodest_conn: bool = False
+    """Whether a connection whose real server was removed ends with its next packet, instead of having its packets
+    dropped until it expires."""
+    conn_reuse_mode: int = 1
+    """Whether a SYN on the addresses of a closing connection starts a new one: 0 never, bit 0 in TIME_WAIT and
+    CLOSE, bit 1 in FIN_WAIT too where only the client is seen."""
+    sloppy_tcp: bool = False
+    """Whether any TCP segment but a RST may start a connection."""
+    connection_limit: int = 10_000_000
+    """The most connections that one worker keeps."""
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_tcp", "timeout_tcp_fin", "timeout_udp"):
+            value = getattr(self, name)
+            if not 0 < value < 2**31:
+                raise ConfigurationError(f"expected seconds above 0, got {value!r}", field=name)
+        for name, limit in (("conn_reuse_mode", 3), ("connection_limit", 2**32 - 1)):
+            value = getattr(self, name)
+            if not 0 <= value <= limit:
+                raise ConfigurationError(f"expected 0 to {limit}, got {value!r}", field=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What an engine counted: every frame under one verdict, every drop under one reason."""
+
+    frames: int
+    """All frames processed: the sum of the four verdicts."""
+    forward: int
+    reply: int
+    to_host: int
+    drop: int
+    drops: dict[DropReason, int]
+    """The drops by reason, reasons that never occurred left out."""
+
+    @classmethod
+    def _of(cls, values: tuple[int, int, int, int, dict[str, int]]) -> Counters:
+        frames, forward, reply, to_host, drops = values
+        reasons = {DropReason(name): count for name, count in drops.items() if count}
+        return cls(frames, forward, reply, to_host, sum(drops.values()), reasons)
+
+
+class Engine(Balancer):
+    """A director without devices, threads and clock.
+
+    Its time is what the caller says, in seconds from any origin, and never goes back: a ``now`` before the
+    latest one counts as that.
+    """
+
+    def __init__(
+        self,
+        interfaces: Iterable[Interface],
+        *,
+        routes: Iterable[Route] = (),
+        neighbours: Mapping[AddressLike, str] | None = None,
+        local: Iterable[NetworkLike] = (),
+        owned: Iterable[AddressLike] = (),
+        services: Iterable[VirtualService] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        """
+        Args:
+            interfaces: the director's interfaces. Networks of their addresses are on the link.
+            routes: ways to everywhere else.
+            neighbours: link-layer addresses of routers and servers. A packet for any other neighbour is dropped
+                (``neighbour_unknown``): an engine that is driven by hand asks nobody.
+            local: more addresses of the director's host, VIPs for example.
+            owned: addresses that no host has and the engine alone answers for: ARP, echo, and all that a host says.
+            services: what is balanced; see :meth:`apply`.
+            settings: how the engine behaves.
+        """
+        super().__init__()
+        known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
+        self._core = _core.Engine(
+            list(interfaces),
+            list(routes),
+            list(known.items()),
+            [parse_network(network, "local") for network in local],
+            [parse_address(address, "owned") for address in owned],
+            settings or Settings(),
+        )
+        self.apply(services)
+
+    def process(self, interface: str, frame: FrameLike, now: float = 0.0) -> Outcome:
+        """Takes one Ethernet frame its whole way. It never raises for what is in the frame.
+
+        Args:
+            interface: the name of the interface that it comes in on.
+            frame: the frame from its link-layer header on, without checksum at the end.
+            now: the time, in seconds. Timers that end before it end first.
+
+        Raises:
+            InterfaceError: the engine has no such interface.
+        """
+        return self._core.process(interface, frame, now)
+
+    def process_many(
+        self, interface: str, frames: Sequence[FrameLike], times: Sequence[float] | NDArray[np.float64]
+    ) -> list[Outcome]:
+        """Takes many frames their way, as :meth:`process` does one by one, but does not describe it
+        (``Outcome.way`` is empty) and lets other threads run meanwhile. ``times`` has a time for each frame."""
+        return self._core.process_many(interface, frames, times)
+
+    def advance(self, to: float) -> None:
+        """Lets time pass: connections expire."""
+        self._core.advance(to)
+
+    @property
+    def now(self) -> float:
+        """The latest time that the engine was told, in seconds."""
+        return self._core.now
+
+    @property
+    def services(self) -> Services:
+        """The services, their servers and what these carry. It prints like ``ipvsadm -Ln``."""
+        return self._core.services()
+
+    @property
+    def connections(self) -> Connections:
+        """The connections as they are now. It prints like ``ipvsadm -Lnc``."""
+        return self._core.connections()
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted so far."""
+        return Counters._of(self._core.counters())
+
+    def _apply(self, services: tuple[VirtualService, ...]) -> None:
+        self._core.apply(services)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Engine at {self.now:g} s: {len(self.services)} services, {len(self.connections)} connections>"
+        )

@@ -1,0 +1,69 @@
+"""What can go wrong, one class for each thing that a user would do about it.
+
+Every error says what is wrong, where, and what was expected. ``exit_code`` is what the commands
+``fastlvs`` and ``fastlvs-run`` end with.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "CapabilityError",
+    "ConfigurationError",
+    "FastlvsError",
+    "InterfaceError",
+    "PlatformError",
+]
+
+
+class FastlvsError(Exception):
+    """The base of all errors of this package."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigurationError(FastlvsError, ValueError):
+    """A service, a server, a setting or a file that says something impossible."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(
+        self, message: str, *, file: str | None = None, line: int | None = None, field: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        """The file that says it, if one does."""
+        self.line = line
+        """The line of that file, counted from 1."""
+        self.field = field
+        """What the value belongs to, as the file or the constructor calls it: ``service[0].scheduler``."""
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return ": ".join(part for part in (place, self.field, self.message) if part)
+
+
+class CapabilityError(FastlvsError, PermissionError):
+    """The process may not do what a director does. The message names the capability and what grants it."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class InterfaceError(FastlvsError, LookupError):
+    """An interface that is not there, or not up."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class PlatformError(FastlvsError, OSError):
+    """Something else that the machine lacks: a program, a kernel facility."""
+
+    exit_code: ClassVar[int] = 5
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)

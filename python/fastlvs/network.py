@@ -1,0 +1,155 @@
+"""What names a place on the network: endpoints, interfaces, routes.
+
+Addresses are taken as ``str``, as :mod:`ipaddress` objects, or, with a port, as a pair. They are kept as
+:mod:`ipaddress` objects.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import NamedTuple, TypeAlias
+
+from fastlvs.errors import ConfigurationError
+
+__all__ = ["AddressLike", "Endpoint", "EndpointLike", "Interface", "InterfaceLike", "NetworkLike", "Route"]
+
+AddressLike: TypeAlias = str | IPv4Address | IPv6Address
+"""``"192.0.2.10"``, or the :mod:`ipaddress` object."""
+
+NetworkLike: TypeAlias = str | IPv4Network | IPv6Network | IPv4Address | IPv6Address
+"""``"10.0.0.0/8"``, an :mod:`ipaddress` object, or one address; for a route also ``"default"``."""
+
+InterfaceLike: TypeAlias = str | IPv4Interface | IPv6Interface
+"""An address with the length of its network, ``"10.0.0.1/24"``."""
+
+EndpointLike: TypeAlias = AddressLike | tuple[AddressLike, int]
+"""``"192.0.2.10:80"``, ``"[2001:db8::1]:80"``, ``("192.0.2.10", 80)``, or an :class:`Endpoint`."""
+
+
+class Endpoint(NamedTuple):
+    """An address and a port. ``str()`` gives ``10.0.0.1:80`` or ``[2001:db8::1]:80``."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+    """0 where no port is said."""
+
+    @classmethod
+    def parse(cls, value: EndpointLike, field: str = "address") -> Endpoint:
+        """The endpoint that ``value`` names; ``field`` is what an error calls it."""
+        if isinstance(value, str):
+            return cls._from_text(value, field)
+        if isinstance(value, IPv4Address | IPv6Address):
+            return cls(value, 0)
+        if isinstance(value, tuple) and len(value) == 2:
+            return cls(parse_address(value[0], field), _port(value[1], field))
+        raise ConfigurationError(
+            f"expected an address like '192.0.2.10:80' or ('192.0.2.10', 80), got {value!r}", field=field
+        )
+
+    @classmethod
+    def _from_text(cls, text: str, field: str) -> Endpoint:
+        if text.startswith("["):
+            address, closed, port = text[1:].partition("]")
+            well_formed = bool(closed) and (not port or port[0] == ":")
+            port = port[1:] if port else ""
+        elif text.count(":") == 1:
+            address, _, port = text.partition(":")
+            well_formed = bool(port)
+        else:
+            address, port, well_formed = text, "", True
+        if not well_formed or (port and not (port.isascii() and port.isdigit())):
+            raise ConfigurationError(f"expected an address like '192.0.2.10:80', got {text!r}", field=field)
+        return cls(parse_address(address, field), _port(int(port), field) if port else 0)
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Interface:
+    """An interface of the director, for an engine that is driven by hand."""
+
+    name: str
+    mac: str
+    """Its link-layer address, ``02:00:00:00:00:01``: frames to any other are left alone."""
+    mtu: int
+    """The longest IP packet that it takes, in bytes."""
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+
+    def __init__(
+        self, name: str, *, mac: str, mtu: int = 1500, addresses: Iterable[InterfaceLike] = ()
+    ) -> None:
+        field = f"interface {name}"
+        if not 68 <= mtu <= 65535:
+            raise ConfigurationError(f"expected an MTU from 68 to 65535, got {mtu}", field=field)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "mac", mac)
+        object.__setattr__(self, "mtu", mtu)
+        object.__setattr__(self, "addresses", tuple(_interface_address(a, field) for a in addresses))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Route:
+    """A line of the routing table. Networks of the interfaces' own addresses need none."""
+
+    destination: IPv4Network | IPv6Network
+    via: IPv4Address | IPv6Address | None
+    """The router; ``None`` when the destination is on the link."""
+    interface: str | None
+    """By which interface; ``None``: the one that reaches ``via``."""
+    mtu: int | None
+    """A limit below the interface's, in bytes."""
+
+    def __init__(
+        self,
+        destination: NetworkLike,
+        *,
+        via: AddressLike | None = None,
+        interface: str | None = None,
+        mtu: int | None = None,
+    ) -> None:
+        if via is None and interface is None:
+            raise ConfigurationError("expected via= or interface=, or both", field=f"route {destination}")
+        router = None if via is None else parse_address(via, f"route {destination}")
+        if destination == "default":
+            destination = "::/0" if router is not None and router.version == 6 else "0.0.0.0/0"
+        object.__setattr__(self, "destination", parse_network(destination, "route"))
+        object.__setattr__(self, "via", router)
+        object.__setattr__(self, "interface", interface)
+        object.__setattr__(self, "mtu", mtu)
+
+
+def parse_address(value: AddressLike, field: str) -> IPv4Address | IPv6Address:
+    """The address that ``value`` names; ``field`` is what an error calls it."""
+    if isinstance(value, str | IPv4Address | IPv6Address):
+        try:
+            return ipaddress.ip_address(value)
+        except ValueError:
+            pass
+    raise ConfigurationError(f"expected an IPv4 or IPv6 address, got {value!r}", field=field)
+
+
+def parse_network(value: NetworkLike, field: str) -> IPv4Network | IPv6Network:
+    """The network that ``value`` names; ``field`` is what an error calls it."""
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ConfigurationError(f"expected a network like '10.0.0.0/8': {error}", field=field) from None
+
+
+def _interface_address(value: InterfaceLike, field: str) -> IPv4Interface | IPv6Interface:
+    try:
+        return ipaddress.ip_interface(value)
+    except ValueError:
+        raise ConfigurationError(
+            f"expected an address like '10.0.0.1/24', got {value!r}", field=field
+        ) from None
+
+
+def _port(value: int, field: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
+        return value
+    raise ConfigurationError(f"expected a port from 0 to 65535, got {value!r}", field=field)

@@ -1,0 +1,232 @@
+//! `fastlvs._core.Engine`: a pipeline, its snapshot and its time, driven by hand.
+
+use crate::connections::Connections;
+use crate::convert::{FrameBytes, Text};
+use crate::errors;
+use crate::outcome::{Outcome, Way};
+use crate::scheduler::Schedulers;
+use crate::service::WantedService;
+use crate::table::Services;
+use fastlvs_core::capture::Capture;
+use fastlvs_core::frame::{Frame, Offload};
+use fastlvs_core::net::{InterfaceId, Mac, Prefix};
+use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
+use fastlvs_core::pipeline::{Pipeline, Snapshot};
+use fastlvs_core::settings::{Settings, Timeouts};
+use fastlvs_core::time::{Duration, Instant};
+use fastlvs_core::trace::{NoTrace, Trace};
+use fastlvs_core::verdict::DropReason;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Nobody attacks an engine that is driven by hand, and the same frames are to give the same results.
+const HASH_KEY: (u64, u64) = (0x6661_7374, 0x6c76_7300);
+
+/// A pipeline, its snapshot and its time.
+#[pyclass(module = "fastlvs._core")]
+pub struct Engine {
+    pipeline: Pipeline,
+    snapshot: Snapshot,
+    now: Instant,
+    schedulers: Schedulers,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(
+        interfaces: Vec<WantedInterface>,
+        routes: Vec<WantedRoute>,
+        neighbours: Vec<(IpAddr, Text<Mac>)>,
+        local: Vec<Text<Prefix>>,
+        owned: Vec<IpAddr>,
+        settings: WantedSettings,
+    ) -> PyResult<Self> {
+        let network = network(interfaces, routes)?
+            .with_local(local.into_iter().map(|Text(prefix)| prefix))
+            .with_owned(owned);
+        let network = Arc::new(with_neighbours(network, neighbours)?);
+        let snapshot = Snapshot { network, settings: settings.into(), ..Snapshot::default() };
+        let pipeline = Pipeline::new(HASH_KEY);
+        Ok(Self { pipeline, snapshot, now: Instant::ZERO, schedulers: Schedulers::new() })
+    }
+
+    fn process(&mut self, interface: &str, frame: FrameBytes, now: f64) -> PyResult<Outcome> {
+        let interface = self.interface(interface)?;
+        let mut way = Way::default();
+        let outcome = self.take(interface, &frame, now, &mut way);
+        Ok(outcome.with_way(way))
+    }
+
+    fn process_many(
+        &mut self,
+        py: Python<'_>,
+        interface: &str,
+        frames: Vec<FrameBytes>,
+        times: Vec<f64>,
+    ) -> PyResult<Vec<Outcome>> {
+        let interface = self.interface(interface)?;
+        if frames.len() != times.len() {
+            let message = format!("expected a time for each frame, got {} for {}", times.len(), frames.len());
+            return Err(PyValueError::new_err(message));
+        }
+        let taken = frames.iter().zip(times);
+        Ok(py.detach(|| taken.map(|(frame, now)| self.take(interface, frame, now, &mut NoTrace)).collect()))
+    }
+
+    fn advance(&mut self, to: f64) {
+        self.now = self.now.max(Instant::from_secs_f64(to));
+        self.pipeline.advance(self.now);
+    }
+
+    #[getter]
+    fn now(&self) -> f64 {
+        self.now.as_secs_f64()
+    }
+
+    fn apply(&mut self, services: Vec<WantedService<'_>>) -> PyResult<()> {
+        let mut schedulers = Schedulers::new();
+        let spec = |s: &WantedService<'_>| s.spec(&self.schedulers, &mut schedulers);
+        let specs = services.iter().map(spec).collect::<PyResult<Vec<_>>>()?;
+        let table = self.snapshot.services.apply(&specs);
+        let table = table.map_err(|error| errors::configuration(error, None))?;
+        self.schedulers = schedulers;
+        self.snapshot.services = Arc::new(table);
+        self.pipeline.services_changed(&self.snapshot, self.now);
+        Ok(())
+    }
+
+    fn services(&self) -> Services {
+        Services::new(&self.snapshot.services, &self.schedulers)
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::new(self.pipeline.views(self.now).collect())
+    }
+
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<(u64, u64, u64, u64, Bound<'py, PyDict>)> {
+        let counters = self.pipeline.counters();
+        let drops = PyDict::new(py);
+        for reason in DropReason::ALL {
+            drops.set_item(reason.name(), counters.dropped(*reason))?;
+        }
+        Ok((counters.frames(), counters.forwarded(), counters.replied(), counters.to_host(), drops))
+    }
+}
+
+impl Engine {
+    /// Takes a frame its way, at `now` or at the latest time that was told.
+    fn take<T: Trace>(&mut self, interface: InterfaceId, bytes: &[u8], now: f64, trace: &mut T) -> Outcome {
+        let now = self.now.max(Instant::from_secs_f64(now));
+        if now > self.now {
+            self.now = now;
+            self.pipeline.advance(now);
+        }
+        let mut capture = Capture::default();
+        let frame = Frame { interface, bytes, offload: Offload::NONE };
+        let outcome = self.pipeline.process_traced(&self.snapshot, &frame, now, &mut capture, trace);
+        let frames = capture.frames.into_iter().map(|(id, bytes, _)| (id, bytes)).collect();
+        Outcome::new(outcome.verdict, frames, &self.snapshot.network)
+    }
+
+    fn interface(&self, name: &str) -> PyResult<InterfaceId> {
+        find_interface(&self.snapshot.network, name)
+    }
+}
+
+/// A `fastlvs.Interface`.
+#[derive(FromPyObject)]
+struct WantedInterface {
+    name: String,
+    mac: Text<Mac>,
+    mtu: u32,
+    addresses: Vec<Text<Prefix>>,
+}
+
+/// A `fastlvs.Route`.
+#[derive(FromPyObject)]
+struct WantedRoute {
+    destination: Text<Prefix>,
+    via: Option<IpAddr>,
+    interface: Option<String>,
+    mtu: Option<u32>,
+}
+
+/// A `fastlvs.Settings`.
+#[derive(FromPyObject)]
+struct WantedSettings {
+    timeout_tcp: f64,
+    timeout_tcp_fin: f64,
+    timeout_udp: f64,
+    expire_nodest_conn: bool,
+    conn_reuse_mode: u8,
+    sloppy_tcp: bool,
+    connection_limit: u32,
+}
+
+impl From<WantedSettings> for Settings {
+    fn from(wanted: WantedSettings) -> Self {
+        Self {
+            timeouts: Timeouts {
+                tcp: Duration::from_secs_f64(wanted.timeout_tcp),
+                tcp_fin: Duration::from_secs_f64(wanted.timeout_tcp_fin),
+                udp: Duration::from_secs_f64(wanted.timeout_udp),
+            },
+            expire_nodest_conn: wanted.expire_nodest_conn,
+            conn_reuse_mode: wanted.conn_reuse_mode,
+            sloppy_tcp: wanted.sloppy_tcp,
+            connection_limit: wanted.connection_limit,
+        }
+    }
+}
+
+/// The network of these interfaces and routes. Routes on the link come first: a router has to be on one.
+fn network(interfaces: Vec<WantedInterface>, routes: Vec<WantedRoute>) -> PyResult<Network> {
+    let mut known = Vec::<Interface>::new();
+    for WantedInterface { name, mac, mtu, addresses } in interfaces {
+        if known.iter().any(|interface| interface.name == name) {
+            return Err(errors::configuration("is defined twice", Some(&format!("interface {name}"))));
+        }
+        let addresses = addresses.into_iter().map(|Text(prefix)| prefix).collect();
+        known.push(Interface { name, mac: mac.0, mtu, addresses });
+    }
+    let (far, near): (Vec<_>, Vec<_>) = routes.into_iter().partition(|route| route.via.is_some());
+    let mut network = Network::new(known);
+    for route in near.iter().chain(&far) {
+        let interface = match (&route.interface, route.via) {
+            (Some(name), _) => find_interface(&network, name)?,
+            (None, Some(via)) => link_of(&network, via, "router")?,
+            (None, None) => return Err(errors::configuration("expected via or interface", Some("route"))),
+        };
+        let kind = RouteKind::Unicast { interface, via: route.via, mtu: route.mtu, source: None };
+        network = network.with_routes([Route { destination: route.destination.0, kind, metric: 0 }]);
+    }
+    Ok(network)
+}
+
+fn with_neighbours(network: Network, neighbours: Vec<(IpAddr, Text<Mac>)>) -> PyResult<Network> {
+    let placed = |(address, Text(mac))| Ok((link_of(&network, address, "neighbour")?, address, mac));
+    let placed = neighbours.into_iter().map(placed).collect::<PyResult<Vec<_>>>()?;
+    Ok(network.with_neighbours(placed))
+}
+
+/// The interface on whose link an address is.
+fn link_of(network: &Network, address: IpAddr, what: &str) -> PyResult<InterfaceId> {
+    match network.path(address) {
+        Some(Path::Out(output)) if output.hop.address == address => Ok(output.hop.interface),
+        _ => {
+            let message = "is on the link of no interface; expected an address in the network of one";
+            Err(errors::configuration(message, Some(&format!("{what} {address}"))))
+        }
+    }
+}
+
+fn find_interface(network: &Network, name: &str) -> PyResult<InterfaceId> {
+    network.interface_named(name).ok_or_else(|| {
+        let known = network.interfaces().iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(" ");
+        errors::interface(format!("no interface {name:?}; the engine has {known}"))
+    })
+}

@@ -1,0 +1,50 @@
+//! `fastlvs._core`: the engine for Python. Converts in, calls, converts out; decides nothing.
+//!
+//! What people import is the package around it (`python/fastlvs`), whose dataclasses are what the functions
+//! here take.
+
+#![allow(missing_debug_implementations, reason = "what Python sees has a __repr__; nothing else is public")]
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
+
+mod columns;
+mod connections;
+mod convert;
+mod engine;
+mod errors;
+mod outcome;
+mod scheduler;
+mod service;
+mod table;
+
+/// The engine of fastlvs, in Rust.
+#[pyo3::pymodule(gil_used = true)]
+mod _core {
+    use fastlvs_core::scheduler::NAMES;
+    use fastlvs_core::verdict::DropReason;
+    use pyo3::prelude::*;
+    use pyo3::types::{PyDict, PyTuple};
+
+    #[pymodule_export]
+    use crate::connections::{Connection, Connections};
+    #[pymodule_export]
+    use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::outcome::Outcome;
+    #[pymodule_export]
+    use crate::scheduler::Flow;
+    #[pymodule_export]
+    use crate::service::check_service;
+    #[pymodule_export]
+    use crate::table::{Server, Servers, Service, Services};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let reasons = PyDict::new(module.py());
+        for reason in DropReason::ALL {
+            reasons.set_item(reason.name(), reason.about())?;
+        }
+        module.add("DROP_REASONS", reasons)?;
+        module.add("SCHEDULERS", PyTuple::new(module.py(), NAMES)?)?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

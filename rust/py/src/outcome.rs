@@ -1,0 +1,91 @@
+//! What became of a frame.
+
+use fastlvs_core::net::InterfaceId;
+use fastlvs_core::network::Network;
+use fastlvs_core::trace::{Stage, Trace};
+use fastlvs_core::verdict::Verdict;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyList, PyType};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// What became of a frame: a verdict, and the frames that were sent for it.
+#[pyclass(frozen, module = "fastlvs")]
+pub struct Outcome {
+    verdict: Verdict,
+    frames: Vec<(InterfaceId, Vec<u8>)>,
+    network: Arc<Network>,
+    /// The packet's way in the kernel model's stages; empty when nobody listened.
+    #[pyo3(get)]
+    way: String,
+}
+
+impl Outcome {
+    pub fn new(verdict: Verdict, frames: Vec<(InterfaceId, Vec<u8>)>, network: &Arc<Network>) -> Self {
+        Self { verdict, frames, network: Arc::clone(network), way: String::new() }
+    }
+
+    pub fn with_way(self, Way(way): Way) -> Self {
+        Self { way, ..self }
+    }
+
+    fn interface(&self, id: InterfaceId) -> &str {
+        &self.network.interface(id).name
+    }
+}
+
+#[pymethods]
+impl Outcome {
+    /// How its way ended.
+    #[getter]
+    fn verdict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static VERDICT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let name = match self.verdict {
+            Verdict::Forward => "forward",
+            Verdict::Reply => "reply",
+            Verdict::ToHost => "to_host",
+            Verdict::Drop(_) => "drop",
+        };
+        VERDICT.import(py, "fastlvs.verdict", "Verdict")?.call1((name,))
+    }
+
+    /// Why it was dropped, if it was.
+    #[getter]
+    fn reason<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        static REASON: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let Verdict::Drop(reason) = self.verdict else { return Ok(None) };
+        REASON.import(py, "fastlvs.verdict", "DropReason")?.call1((reason.name(),)).map(Some)
+    }
+
+    /// What was sent: names of interfaces, and the frames.
+    #[getter]
+    fn frames<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.frames.iter().map(|(id, bytes)| (self.interface(*id), PyBytes::new(py, bytes))))
+    }
+
+    fn __repr__(&self) -> String {
+        let verdict = match self.verdict {
+            Verdict::Forward => "FORWARD",
+            Verdict::Reply => "REPLY",
+            Verdict::ToHost => "TO_HOST",
+            Verdict::Drop(reason) => &format!("DROP {reason}"),
+        };
+        let sent = |(id, bytes): &(InterfaceId, Vec<u8>)| {
+            format!(", {} bytes by {}", bytes.len(), self.interface(*id))
+        };
+        format!("<Outcome {verdict}{}>", self.frames.iter().map(sent).collect::<String>())
+    }
+}
+
+/// Writes a packet's way in words.
+#[derive(Default)]
+pub struct Way(String);
+
+impl Trace for Way {
+    fn stage(&mut self, stage: &Stage<'_>) {
+        let arrow = if self.0.is_empty() { "" } else { " → " };
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "{arrow}{stage}");
+    }
+}

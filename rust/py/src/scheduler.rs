@@ -1,0 +1,212 @@
+//! A scheduler of the user's, in Python, behind the core's trait.
+
+use crate::convert::{self, Text};
+use crate::errors;
+use crate::table::{Server, Servers};
+use fastlvs_core::net::Endpoint;
+use fastlvs_core::scheduler::{self, Flow as CoreFlow, NAMES, Scheduler, Selection, ServerEvent};
+use fastlvs_core::service::{ServerId, ServiceKey};
+use fastlvs_core::time::Instant;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyType};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The users' schedulers of an engine, kept over changes of its services.
+pub type Schedulers = HashMap<ServiceKey, Arc<PythonScheduler>>;
+
+/// Asks a Python object, and a built-in scheduler when that fails.
+pub struct PythonScheduler {
+    object: Py<PyAny>,
+    name: String,
+    service: ServiceKey,
+    fallback_name: String,
+    /// Made when it is needed first, and again after the list has changed.
+    fallback: Mutex<Option<Fallback>>,
+    failures: AtomicU64,
+}
+
+/// A built-in scheduler and the list that it was made for.
+struct Fallback {
+    list: Vec<(ServerId, u32)>,
+    scheduler: Arc<dyn Scheduler>,
+}
+
+impl PythonScheduler {
+    /// Checks what can be checked without asking it.
+    pub fn new(service: ServiceKey, object: &Bound<'_, PyAny>, fallback: &str) -> PyResult<Self> {
+        let error = |message| Err(errors::configuration(message, Some(&format!("service {service}"))));
+        let class = object.get_type();
+        if let Ok(class) = object.cast::<PyType>() {
+            let name = class.name()?;
+            return error(format!("expected a scheduler object, got its class; write {name}()"));
+        }
+        if !object.getattr("select").is_ok_and(|method| method.is_callable()) {
+            let name = class.name()?;
+            return error(format!(
+                "expected a scheduler's name or an object with a method select, got a {name}"
+            ));
+        }
+        if !NAMES.contains(&fallback) {
+            return error(format!("unknown fallback {fallback:?}; expected one of {}", NAMES.join(" ")));
+        }
+        Ok(Self {
+            object: object.clone().unbind(),
+            name: class.name()?.to_string(),
+            service,
+            fallback_name: fallback.to_owned(),
+            fallback: Mutex::default(),
+            failures: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether it is that object with that fallback.
+    pub fn is(&self, object: &Bound<'_, PyAny>, fallback: &str) -> bool {
+        self.object.is(object) && self.fallback_name == fallback
+    }
+
+    /// How often it failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    fn ask(
+        &self,
+        py: Python<'_>,
+        flow: &CoreFlow,
+        servers: &Servers,
+        now: Instant,
+    ) -> Result<Selection, Failure> {
+        let flow = Flow { flow: *flow, time: now.as_secs_f64() };
+        let answer = self.object.bind(py).call_method1("select", (flow, servers.clone()))?;
+        self.place(&answer, servers)?.ok_or_else(|| {
+            Failure::Stranger(answer.repr().map_or_else(|_| "it".to_owned(), |r| r.to_string()))
+        })
+    }
+
+    /// What an answer means; `None`: nothing that can be chosen.
+    fn place(&self, answer: &Bound<'_, PyAny>, servers: &Servers) -> PyResult<Option<Selection>> {
+        static REAL_SERVER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let servers = &servers.0;
+        let place = if answer.is_none() {
+            return Ok(Some(Selection::NoServer));
+        } else if let Ok(server) = answer.cast::<Server>() {
+            servers.iter().position(|s| s.id() == server.get().0.id())
+        } else if answer.is_instance(REAL_SERVER.import(answer.py(), "fastlvs.service", "RealServer")?)? {
+            let Text(mut wanted) = answer.getattr("address")?.extract::<Text<Endpoint>>()?;
+            wanted.port = if wanted.port == 0 { self.service.address.port } else { wanted.port };
+            servers.iter().position(|s| s.endpoint() == wanted)
+        } else if answer.is_instance_of::<PyBool>() {
+            None
+        } else {
+            answer.extract().ok().filter(|place| *place < servers.len())
+        };
+        Ok(place.map(Selection::Server))
+    }
+
+    /// Counts a failure and tells the user about it.
+    fn report(&self, py: Python<'_>, failure: Failure) {
+        let count = self.failures.fetch_add(1, Relaxed) + 1;
+        let (problem, error) = match failure {
+            Failure::Raised(error) => ("select raised an exception".to_owned(), Some(error)),
+            Failure::Stranger(answer) => {
+                (format!("select answered {answer}, which is none of its servers"), None)
+            }
+        };
+        let arguments = (self.service.to_string(), &self.name, problem, error, count);
+        let told = py.import("fastlvs.schedulers").and_then(|m| m.call_method1("report", arguments));
+        if let Err(error) = told {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    fn fall_back(&self, flow: &CoreFlow, servers: &Servers, now: Instant) -> Selection {
+        let list = servers.0.iter().map(|s| (s.id(), s.weight())).collect();
+        let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
+        if fallback.as_ref().is_none_or(|made| made.list != list) {
+            let made = scheduler::named(&self.fallback_name, &servers.0);
+            *fallback = made.map(|scheduler| Fallback { list, scheduler });
+        }
+        fallback.as_ref().map_or(Selection::NoServer, |f| f.scheduler.select(flow, &servers.0, now))
+    }
+}
+
+impl Scheduler for PythonScheduler {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn select(&self, flow: &CoreFlow, servers: scheduler::Servers<'_>, now: Instant) -> Selection {
+        let servers = Servers(servers.into());
+        let asked = Python::try_attach(|py| {
+            self.ask(py, flow, &servers, now).map_err(|failure| self.report(py, failure)).ok()
+        });
+        // An interpreter that is shutting down cannot be asked any more.
+        asked.flatten().unwrap_or_else(|| self.fall_back(flow, &servers, now))
+    }
+
+    fn successor(self: Arc<Self>, _: ServerEvent, _: scheduler::Servers<'_>) -> Arc<dyn Scheduler> {
+        self
+    }
+}
+
+impl fmt::Debug for PythonScheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PythonScheduler").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why an answer cannot be taken.
+enum Failure {
+    Raised(PyErr),
+    Stranger(String),
+}
+
+impl From<PyErr> for Failure {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+/// What is known of the packet that opens a connection.
+#[pyclass(frozen, module = "fastlvs")]
+pub struct Flow {
+    flow: CoreFlow,
+    /// When it came, in seconds since the engine's origin.
+    #[pyo3(get)]
+    time: f64,
+}
+
+#[pymethods]
+impl Flow {
+    /// "tcp" or "udp".
+    #[getter]
+    fn protocol(&self) -> String {
+        self.flow.protocol.to_string().to_lowercase()
+    }
+
+    /// Who asks: address and port (CIP).
+    #[getter]
+    fn client<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        convert::endpoint(py, self.flow.client)
+    }
+
+    /// What is asked for: address and port (VIP).
+    #[getter]
+    fn destination<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        convert::endpoint(py, self.flow.destination)
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<Flow {} {} to {} at {} s>",
+            self.protocol(),
+            self.flow.client,
+            self.flow.destination,
+            self.time
+        )
+    }
+}
