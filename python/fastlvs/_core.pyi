@@ -12,6 +12,22 @@ from fastlvs.network import Endpoint, EndpointLike, Interface, Route
 from fastlvs.service import Forwarding, ProtocolName, VirtualService
 from fastlvs.verdict import DropReason, Verdict
 
+__all__ = [
+    "DROP_REASONS",
+    "SCHEDULERS",
+    "Connection",
+    "Connections",
+    "Engine",
+    "Flow",
+    "Outcome",
+    "Server",
+    "Servers",
+    "Service",
+    "Services",
+    "__version__",
+    "check_service",
+]
+
 __version__: Final[str]
 DROP_REASONS: Final[dict[str, str]]
 """The name of every drop reason, and one sentence about it."""

@@ -64,8 +64,8 @@ class Balancer(ABC):
     def add_server(self, service: ServiceLike, server: RealServer) -> None:
         """``ipvsadm -a``: a new server, at the head of the service's list."""
         existing = self._existing(service)
-        if existing.server(server) is not None:
-            raise _error(service, f"has the real server {server.address} already; change it with edit_server")
+        if (known := existing.server(server)) is not None:
+            raise _error(service, f"has the real server {known.address} already; change it with edit_server")
         self._replace(service, existing.with_server(server))
 
     def edit_server(self, service: ServiceLike, server: RealServer) -> None:

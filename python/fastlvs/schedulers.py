@@ -14,7 +14,6 @@ Under a director the call runs on the thread that forwards packets: packets wait
 
 from __future__ import annotations
 
-import _thread
 import importlib
 import logging
 from typing import Protocol, runtime_checkable
@@ -67,10 +66,7 @@ def load(reference: str) -> Scheduler:
 def report(service: str, scheduler: str, problem: str, error: BaseException | None, count: int) -> None:
     """Tells about a failure of a user's scheduler; called by the engine. A scheduler that fails fails often:
     only the 1st, 10th, 100th… time is told."""
-    if isinstance(error, KeyboardInterrupt):
-        # Ctrl-C came while the scheduler ran: the packet goes on its way, then the program gets it.
-        _thread.interrupt_main()
-    elif count in _TOLD:
+    if count in _TOLD:
         times = "" if count == 1 else f" ({count} times)"
         _log.error(
             "scheduler %s of service %s: %s%s; the fallback decides",

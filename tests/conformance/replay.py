@@ -16,7 +16,7 @@ import lzma
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -252,11 +252,12 @@ class Replay:
     def _settings(self) -> lvs.Settings:
         sysctls = {name: SETTINGS[name](int(value)) for name, value in self.scenario["sysctl"].items()}
         names = ("timeout_tcp", "timeout_tcp_fin", "timeout_udp")
-        timeouts = zip(names, self.scenario["set"] or (), strict=False)
-        return lvs.Settings(**sysctls, **{name: float(seconds) for name, seconds in timeouts if seconds})
+        given = zip(names, self.scenario["set"] or (), strict=False)
+        settings: dict[str, Any] = {**sysctls, **{name: seconds for name, seconds in given if seconds}}
+        return lvs.Settings(**settings)
 
 
-EVENTS = {
+EVENTS: dict[str, Callable[..., tuple[object, object]]] = {
     "o": Replay._open,
     "r": Replay._again,
     "p": Replay._step,

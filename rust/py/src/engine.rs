@@ -9,7 +9,7 @@ use crate::service::WantedService;
 use crate::table::Services;
 use fastlvs_core::capture::Capture;
 use fastlvs_core::frame::{Frame, Offload};
-use fastlvs_core::net::{InterfaceId, Mac, Prefix};
+use fastlvs_core::net::{InterfaceId, Mac, MacParseError, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::settings::{Settings, Timeouts};
@@ -40,7 +40,7 @@ impl Engine {
     fn new(
         interfaces: Vec<WantedInterface>,
         routes: Vec<WantedRoute>,
-        neighbours: Vec<(IpAddr, Text<Mac>)>,
+        neighbours: Vec<(IpAddr, String)>,
         local: Vec<Text<Prefix>>,
         owned: Vec<IpAddr>,
         settings: WantedSettings,
@@ -141,7 +141,7 @@ impl Engine {
 #[derive(FromPyObject)]
 struct WantedInterface {
     name: String,
-    mac: Text<Mac>,
+    mac: String,
     mtu: u32,
     addresses: Vec<Text<Prefix>>,
 }
@@ -190,8 +190,9 @@ fn network(interfaces: Vec<WantedInterface>, routes: Vec<WantedRoute>) -> PyResu
         if known.iter().any(|interface| interface.name == name) {
             return Err(errors::configuration("is defined twice", Some(&format!("interface {name}"))));
         }
+        let mac = parse_mac(&mac, &format!("interface {name}"))?;
         let addresses = addresses.into_iter().map(|Text(prefix)| prefix).collect();
-        known.push(Interface { name, mac: mac.0, mtu, addresses });
+        known.push(Interface { name, mac, mtu, addresses });
     }
     let (far, near): (Vec<_>, Vec<_>) = routes.into_iter().partition(|route| route.via.is_some());
     let mut network = Network::new(known);
@@ -207,10 +208,17 @@ fn network(interfaces: Vec<WantedInterface>, routes: Vec<WantedRoute>) -> PyResu
     Ok(network)
 }
 
-fn with_neighbours(network: Network, neighbours: Vec<(IpAddr, Text<Mac>)>) -> PyResult<Network> {
-    let placed = |(address, Text(mac))| Ok((link_of(&network, address, "neighbour")?, address, mac));
+fn with_neighbours(network: Network, neighbours: Vec<(IpAddr, String)>) -> PyResult<Network> {
+    let placed = |(address, mac): (IpAddr, String)| {
+        let mac = parse_mac(&mac, &format!("neighbour {address}"))?;
+        Ok((link_of(&network, address, "neighbour")?, address, mac))
+    };
     let placed = neighbours.into_iter().map(placed).collect::<PyResult<Vec<_>>>()?;
     Ok(network.with_neighbours(placed))
+}
+
+fn parse_mac(text: &str, field: &str) -> PyResult<Mac> {
+    text.parse().map_err(|error: MacParseError| errors::configuration(error, Some(field)))
 }
 
 /// The interface on whose link an address is.

@@ -7,6 +7,7 @@ use fastlvs_core::net::Endpoint;
 use fastlvs_core::scheduler::{self, Flow as CoreFlow, NAMES, Scheduler, Selection, ServerEvent};
 use fastlvs_core::service::{ServerId, ServiceKey};
 use fastlvs_core::time::Instant;
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyType};
@@ -116,8 +117,13 @@ impl PythonScheduler {
                 (format!("select answered {answer}, which is none of its servers"), None)
             }
         };
-        let arguments = (self.service.to_string(), &self.name, problem, error, count);
-        let told = py.import("fastlvs.schedulers").and_then(|m| m.call_method1("report", arguments));
+        // Ctrl-C came while the scheduler ran: the packet goes on its way, then the program gets it.
+        let told = if error.as_ref().is_some_and(|e| e.is_instance_of::<PyKeyboardInterrupt>(py)) {
+            py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main"))
+        } else {
+            let arguments = (self.service.to_string(), &self.name, problem, error, count);
+            py.import("fastlvs.schedulers").and_then(|module| module.call_method1("report", arguments))
+        };
         if let Err(error) = told {
             error.write_unraisable(py, None);
         }

@@ -1,0 +1,1 @@
+"""Its folder is what makes `packets` and `topology` importable for all tests."""

@@ -1,0 +1,126 @@
+"""Services and servers as values: what they take, how they print, what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+import fastlvs as lvs
+from fastlvs.service import changes
+
+WEB = lvs.VirtualService(
+    "tcp",
+    "192.0.2.10:80",
+    servers=[lvs.RealServer("10.0.0.11:8080", weight=3, forwarding="nat"), lvs.RealServer("10.0.0.12")],
+)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.0.2.10:80",
+        ("192.0.2.10", 80),
+        (IPv4Address("192.0.2.10"), 80),
+        lvs.Endpoint(IPv4Address("192.0.2.10"), 80),
+    ],
+)
+def test_addresses_are_taken_in_every_shape(address: object) -> None:
+    assert lvs.VirtualService("TCP", address).address == (IPv4Address("192.0.2.10"), 80)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "address", ["[2001:db8::1]:443", ("2001:db8::1", 443), (IPv6Address("2001:db8::1"), 443)]
+)
+def test_ipv6_addresses_have_brackets(address: object) -> None:
+    service = lvs.VirtualService("tcp", address)  # type: ignore[arg-type]
+    assert str(service.address) == "[2001:db8::1]:443"
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.1:", "10.0.0:80", "[::1:80", "[::1]80", "web:80", "10.0.0.1:70000", "", ":80"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(lvs.ConfigurationError, match=r"virtual service|real server|expected"):
+        lvs.VirtualService("tcp", text)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, True, "80"])
+def test_what_is_no_port_is_refused(port: object) -> None:
+    with pytest.raises(lvs.ConfigurationError, match="expected a port from 0 to 65535"):
+        lvs.RealServer(("10.0.0.1", port))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (lvs.Forwarding.NAT, ["nat", "masq", "masquerading", "-m", "NAT"]),
+        (lvs.Forwarding.DR, ["dr", "gate", "gatewaying", "route", "-g", "DR"]),
+        (lvs.Forwarding.TUN, ["tun", "ipip", "tunneling", "tunnel", "-i"]),
+    ],
+)
+def test_forwarding_methods_go_by_every_name(method: lvs.Forwarding, words: list[str]) -> None:
+    assert [lvs.Forwarding(word) for word in words] == [method] * len(words)
+
+
+def test_a_server_without_port_has_the_services() -> None:
+    assert [str(server.address) for server in WEB.servers] == ["10.0.0.11:8080", "10.0.0.12:80"]
+    assert WEB.server("10.0.0.12") == lvs.RealServer("10.0.0.12:80")
+    assert WEB.server("10.0.0.11") is None
+
+
+def test_the_forwarding_method_is_the_servers_and_a_default_the_services() -> None:
+    assert [WEB.forwarding_of(server) for server in WEB.servers] == [lvs.Forwarding.NAT, lvs.Forwarding.DR]
+
+
+def test_values_print_as_code_that_makes_them() -> None:
+    assert repr(lvs.RealServer("10.0.0.12", weight=2)) == 'RealServer("10.0.0.12", weight=2)'
+    names = {"VirtualService": lvs.VirtualService, "RealServer": lvs.RealServer}
+    assert eval(repr(WEB), names) == WEB  # the text is ours
+
+
+def test_values_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        WEB.servers[0].weight = 5  # type: ignore[misc]
+    assert len({WEB, WEB.with_servers(WEB.servers)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ({"protocol": "sctp"}, "expected protocol 'tcp' or 'udp', got 'sctp'"),
+        ({"address": "192.0.2.10"}, "expected a port from 1 to 65535"),
+        ({"scheduler": "fastest"}, 'unknown scheduler "fastest"; expected one of rr'),
+        ({"forwarding": "bypass"}, "expected a forwarding method: nat, dr or tun"),
+        ({"servers": [lvs.RealServer("10.0.0.1:81")]}, "must have the service's port"),
+        ({"servers": [lvs.RealServer("10.0.0.1")] * 2}, "defined twice"),
+        ({"servers": [lvs.RealServer("224.0.0.1")]}, "not a unicast address"),
+        ({"servers": [lvs.RealServer("2001:db8::1")]}, "another address family"),
+        ({"servers": ["10.0.0.1"]}, "expected a RealServer, got '10.0.0.1'"),
+    ],
+)
+def test_what_is_wrong_with_a_service_is_said_when_it_is_made(what: dict[str, object], message: str) -> None:
+    options = {"protocol": "tcp", "address": "192.0.2.10:80", **what}
+    with pytest.raises(lvs.ConfigurationError, match=message) as caught:
+        lvs.VirtualService(**options)  # type: ignore[arg-type]
+    assert "192.0.2.10" in str(caught.value), "it says where"
+
+
+@pytest.mark.parametrize("weight", [-1, 2**31, 1.5, True])
+def test_what_is_no_weight_is_refused(weight: object) -> None:
+    with pytest.raises(lvs.ConfigurationError, match=r"real server 10.0.0.1: expected a weight from 0"):
+        lvs.RealServer("10.0.0.1", weight=weight)  # type: ignore[arg-type]
+
+
+def test_changes_say_what_differs() -> None:
+    other = lvs.VirtualService("udp", "192.0.2.10:53", "rr")
+    after = WEB.with_server(lvs.RealServer("10.0.0.12", weight=5)).without_server("10.0.0.11:8080")
+    made = [str(change) for change in changes([WEB, other], [after.with_scheduler("sh")])]
+    assert made == [
+        "removed service udp 192.0.2.10:53",
+        "edited service tcp 192.0.2.10:80",
+        "removed service tcp 192.0.2.10:80: real server 10.0.0.11:8080",
+        "edited service tcp 192.0.2.10:80: real server 10.0.0.12:80",
+    ]
+    assert list(changes([WEB], [WEB])) == []
