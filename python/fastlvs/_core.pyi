@@ -140,8 +140,10 @@ class Service:
 
 @final
 class Servers:
-    """The real servers of a service, newest first: the order in which schedulers walk them. Every attribute is
-    a NumPy column; indexing and iterating give `Server` objects."""
+    """The real servers of a service, newest first: the order in which schedulers walk them.
+
+    Every attribute is a NumPy column; indexing and iterating give `Server` objects.
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, key: int, /) -> Server: ...
@@ -229,8 +231,10 @@ class Server:
 
 @final
 class Connections:
-    """The connections of an engine at one moment. Every attribute is a NumPy column; indexing and iterating
-    give `Connection` objects."""
+    """The connections of an engine at one moment.
+
+    Every attribute is a NumPy column; indexing and iterating give `Connection` objects.
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, key: int, /) -> Connection: ...

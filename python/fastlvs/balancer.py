@@ -32,8 +32,8 @@ class Balancer(ABC):
     def apply(self, services: Iterable[VirtualService]) -> tuple[Change, ...]:
         """Makes everything agree with ``services``, all or nothing, and says what that changed.
 
-        What stays keeps its connections and counters. Servers are told apart by address and port; those that are
-        new are put at the head of their list, in the order given.
+        What stays keeps its connections and counters. Servers are told apart by address and port; those
+        that are new are put at the head of their list, in the order given.
 
         Raises:
             ConfigurationError: a service is defined twice. Nothing has changed then.
@@ -69,8 +69,10 @@ class Balancer(ABC):
         self._replace(service, existing.with_server(server))
 
     def edit_server(self, service: ServiceLike, server: RealServer) -> None:
-        """``ipvsadm -e``: another weight or forwarding method for the server of that address. Its place stays;
-        the method counts for new connections."""
+        """``ipvsadm -e``: another weight or forwarding method for the server of that address.
+
+        Its place in the list stays. The method counts for new connections.
+        """
         existing = self._existing(service)
         self._known(existing, server)
         self._replace(service, existing.with_server(server))
@@ -82,8 +84,11 @@ class Balancer(ABC):
         self._replace(service, existing.with_server(RealServer(known.address, weight, known.forwarding)))
 
     def remove_server(self, service: ServiceLike, server: EndpointLike | RealServer) -> None:
-        """``ipvsadm -d``: a server goes. Packets of its connections are dropped until these expire, or, with
-        ``Settings(expire_nodest_conn=True)``, end them."""
+        """``ipvsadm -d``: a server goes.
+
+        Packets of its connections are dropped until these expire, or, with
+        ``Settings(expire_nodest_conn=True)``, end them.
+        """
         existing = self._existing(service)
         self._known(existing, server)
         self._replace(service, existing.without_server(server))

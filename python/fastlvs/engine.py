@@ -44,11 +44,11 @@ class Settings:
     timeout_udp: float = 300.0
     """The same for UDP."""
     expire_nodest_conn: bool = False
-    """Whether a connection whose real server was removed ends with its next packet, instead of having its packets
-    dropped until it expires."""
+    """Whether a connection whose real server was removed ends with its next packet, instead of having its
+    packets dropped until it expires."""
     conn_reuse_mode: int = 1
-    """Whether a SYN on the addresses of a closing connection starts a new one: 0 never, bit 0 in TIME_WAIT and
-    CLOSE, bit 1 in FIN_WAIT too where only the client is seen."""
+    """Whether a SYN on the addresses of a closing connection starts a new one: 0 never, bit 0 in TIME_WAIT
+    and CLOSE, bit 1 in FIN_WAIT too where only the client is seen."""
     sloppy_tcp: bool = False
     """Whether any TCP segment but a RST may start a connection."""
     connection_limit: int = 10_000_000
@@ -103,14 +103,16 @@ class Engine(Balancer):
         services: Iterable[VirtualService] = (),
         settings: Settings | None = None,
     ) -> None:
-        """
+        """An engine without connections, at time 0.
+
         Args:
             interfaces: the director's interfaces. Networks of their addresses are on the link.
             routes: ways to everywhere else.
-            neighbours: link-layer addresses of routers and servers. A packet for any other neighbour is dropped
-                (``neighbour_unknown``): an engine that is driven by hand asks nobody.
+            neighbours: link-layer addresses of routers and servers. A packet for any other neighbour is
+                dropped (``neighbour_unknown``): an engine that is driven by hand asks nobody.
             local: more addresses of the director's host, VIPs for example.
-            owned: addresses that no host has and the engine alone answers for: ARP, echo, and all that a host says.
+            owned: addresses that no host has and the engine alone answers for: ARP, echo, and all else that
+                a host says.
             services: what is balanced; see :meth:`apply`.
             settings: how the engine behaves.
         """
@@ -142,8 +144,10 @@ class Engine(Balancer):
     def process_many(
         self, interface: str, frames: Sequence[FrameLike], times: Sequence[float] | NDArray[np.float64]
     ) -> list[Outcome]:
-        """Takes many frames their way, as :meth:`process` does one by one, but does not describe it
-        (``Outcome.way`` is empty) and lets other threads run meanwhile. ``times`` has a time for each frame."""
+        """Takes many frames their way, as :meth:`process` does one by one; ``times`` has a time for each.
+
+        It does not describe the way (``Outcome.way`` is empty), and lets other threads run meanwhile.
+        """
         return self._core.process_many(interface, frames, times)
 
     def advance(self, to: float) -> None:

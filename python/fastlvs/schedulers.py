@@ -38,8 +38,10 @@ class Scheduler(Protocol):
     """What a scheduler of your own looks like."""
 
     def select(self, flow: Flow, servers: Servers) -> int | Server | RealServer | None:
-        """The server for a new connection: its place in ``servers``, one of ``servers``, or its
-        :class:`RealServer`. ``None`` says that no server may have it: the client is told so.
+        """Chooses the server for a new connection.
+
+        The answer is its place in ``servers``, one of ``servers``, or its :class:`RealServer`. ``None`` says
+        that no server may have the connection: the client is told so.
 
         Your word counts: a server of weight 0, or one over its threshold, gets the connection if you choose
         it (``servers.usable`` tells). Only what is not in ``servers`` is refused. An exception or such a
@@ -64,8 +66,10 @@ def load(reference: str) -> Scheduler:
 
 
 def report(service: str, scheduler: str, problem: str, error: BaseException | None, count: int) -> None:
-    """Tells about a failure of a user's scheduler; called by the engine. A scheduler that fails fails often:
-    only the 1st, 10th, 100th… time is told."""
+    """Tells about a failure of a user's scheduler; called by the engine.
+
+    A scheduler that fails fails often: only the 1st, 10th, 100th… time is told.
+    """
     if count in _TOLD:
         times = "" if count == 1 else f" ({count} times)"
         _log.error(

@@ -60,7 +60,7 @@ _WORDS = {
 }
 
 ForwardingLike: TypeAlias = Forwarding | str
-"""A :class:`Forwarding`, or a word for one: ``"nat"``, ``"masq"``, ``"dr"``, ``"gate"``, ``"tun"``, ``"ipip"``."""
+"""A :class:`Forwarding`, or a word for one: ``"nat"``, ``"masq"``, ``"dr"``, ``"gate"``, ``"tun"``…"""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -239,6 +239,6 @@ def _forwarding(value: ForwardingLike, field: str) -> Forwarding:
         return Forwarding(value)
     except ValueError:
         raise ConfigurationError(
-            f"expected a forwarding method: nat, dr or tun (masquerading, gatewaying, tunneling), got {value!r}",
+            f"expected a forwarding method: nat, dr or tun, or ipvsadm's words for them, got {value!r}",
             field=field,
         ) from None

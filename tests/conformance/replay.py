@@ -223,8 +223,10 @@ class Replay:
         return ends.index(endpoint)
 
     def _engine(self) -> lvs.Engine:
-        """The recorded director. Its VIP is the engine's own, so that the engine says what the recorded host
-        says to the packets that IPVS leaves alone.
+        """The recorded director.
+
+        Its VIP is the engine's own, so that the engine says what the recorded host says to the packets that
+        IPVS leaves alone.
         """
         client, server = (
             ("fd00:c::", "fd00:5::1/64") if self.scenario["v6"] else ("10.0.0.", "192.168.0.1/16")

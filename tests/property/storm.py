@@ -31,17 +31,16 @@ def main() -> int:
     started = time.perf_counter()
     counters = storm(options.frames, options.seed)
     seconds = time.perf_counter() - started
-    print(
-        f"{counters.frames} frames in {seconds:.1f} s: {counters.forward} forwarded, {counters.reply} answered, "
-    )
-    print(f"{counters.to_host} left to the host, {counters.drop} dropped:")
+    print(f"{counters.frames} frames in {seconds:.1f} s")
+    for verdict in lvs.Verdict:
+        print(f"{verdict:22} {getattr(counters, verdict):8}")
     for reason, count in sorted(counters.drops.items(), key=lambda item: -item[1]):
         print(f"  {reason.value:20} {count:8}  {reason.about}")
     return 0
 
 
 def storm(frames: int, seed: int) -> lvs.Counters:
-    """Takes so many frames through an engine with services of all methods, and checks that each is accounted for.
+    """Takes so many frames through an engine with services of all methods; checks that each is accounted for.
 
     Raises:
         AssertionError: one was not.

@@ -1,4 +1,4 @@
-"""The types say what the code does: users' programs pass, wrong ones do not, the stub agrees with the module."""
+"""The types are right: users' programs pass, wrong ones do not, the stub agrees with the module."""
 
 from __future__ import annotations
 

@@ -93,9 +93,11 @@ def test_edits_of_what_is_not_there_say_so() -> None:
     director = engine(service())
     with pytest.raises(lvs.ConfigurationError, match=r"service tcp 10\.99\.0\.1:81: is not there"):
         director.set_weight(("tcp", "10.99.0.1:81"), "192.168.1.1", 1)
-    with pytest.raises(lvs.ConfigurationError, match="has no real server 192.168.1.9; it has 192.168.1.1:80"):
+    with pytest.raises(
+        lvs.ConfigurationError, match=r"has no real server 192\.168\.1\.9; it has 192\.168\.1\.1:80"
+    ):
         director.remove_server(KEY, "192.168.1.9")
-    with pytest.raises(lvs.ConfigurationError, match="has the real server 192.168.1.1:80 already"):
+    with pytest.raises(lvs.ConfigurationError, match=r"has the real server 192\.168\.1\.1:80 already"):
         director.add_server(KEY, lvs.RealServer("192.168.1.1"))
     with pytest.raises(lvs.ConfigurationError, match="is already there"):
         director.add_service(service("sh"))
