@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -218,6 +220,29 @@ def test_listings_have_columns_and_objects() -> None:
     assert sorted(connections.protocol.tolist()) == ["tcp"] * 5 + ["udp"]
     assert set(connections.columns()) >= {"client", "destination", "server", "state", "expires", "packets"}
     assert str(connections[-1].destination) == "10.99.0.1:53"
+
+
+def test_listings_go_to_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
+    director = engine(service())
+    director.process("c", from_client())
+    servers = director.services[0].servers
+    assert servers.to_pandas().keys() == servers.columns().keys() >= {"address", "weight", "usable", "out_bytes"}
+    assert director.connections.to_pandas()["client"].tolist() == ["203.0.113.9:40000"]
+
+
+def test_single_things_print_shortly() -> None:
+    director = engine(service())
+    outcome = director.process("c", from_client())
+    assert repr(outcome) == "<Outcome FORWARD, 54 bytes by s>"
+    assert repr(director.process("c", b"")) == "<Outcome DROP malformed_ethernet>"
+    assert repr(director) == "<Engine at 0 s: 1 services, 1 connections>"
+    assert repr(director.services[0].servers[0]) == (
+        "<Server 192.168.1.3:80 gatewaying weight 1: 1 active, 0 inactive>"
+    )
+    assert repr(director.connections[0]) == (
+        "<Connection tcp 203.0.113.9:40000 to 10.99.0.1:80 at 192.168.1.3:80: SYN_RECV, 60.0 s>"
+    )
 
 
 def test_listings_print_like_ipvsadm() -> None:
