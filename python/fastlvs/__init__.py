@@ -1,8 +1,7 @@
 """fastlvs: the Linux Virtual Server in user space.
 
-Say what you want with :class:`VirtualService` and :class:`RealServer`; run it on interfaces with
-:class:`Director`, or take frames through an :class:`Engine` by hand. Importing needs no privilege and starts
-nothing.
+Say what you want with :class:`VirtualService` and :class:`RealServer`, and take frames through an
+:class:`Engine` by hand. Importing needs no privilege and starts nothing.
 """
 
 from fastlvs._core import Connection, Connections, Flow, Outcome, Server, Servers, Service, Services

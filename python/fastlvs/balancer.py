@@ -1,4 +1,4 @@
-"""What an engine driven by hand and a live director have in common: services that can be changed."""
+"""Services that can be changed, as a whole or one by one, whoever forwards their packets."""
 
 from __future__ import annotations
 

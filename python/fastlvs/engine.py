@@ -1,6 +1,6 @@
 """The engine, driven by hand: frames in, frames out, time is an argument.
 
-It is the engine of the live director without its devices, threads and clock::
+It has no devices, threads or clock of its own::
 
     engine = Engine(
         interfaces=[Interface("c", mac="02:00:00:00:00:01", addresses=["10.0.0.1/24"]), …],

@@ -8,8 +8,8 @@ method ``select``::
             usable = np.where(servers.usable, servers.in_bytes, np.inf)
             return int(usable.argmin()) if servers.usable.any() else None
 
-It is asked for every new connection, and for nothing else, by :class:`Engine` and :class:`Director` alike.
-Under a director the call runs on the thread that forwards packets: packets wait for it.
+It is asked for every new connection, and for nothing else. The call runs on the thread that forwards packets:
+packets wait for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is to be balanced: virtual services and their real servers, as plain values.
 
-They say what you want and never change. :meth:`Engine.apply` and :meth:`Director.apply` make the engine agree
-with them; what it then has (connections, counters) is read from :attr:`Engine.services`.
+They say what you want and never change. :meth:`Engine.apply` makes the engine agree with them; what it then
+has (connections, counters) is read from :attr:`Engine.services`.
 """
 
 from __future__ import annotations
