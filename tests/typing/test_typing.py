@@ -14,14 +14,16 @@ PACKAGE = Path(fastlvs.__file__).parent
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    environment = {"MYPYPATH": str(PACKAGE.parent), "PYTHONPATH": str(PACKAGE.parent)}
+    # An installed package is found by itself, and mypy refuses to be told of site-packages.
+    installed = PACKAGE.parent.name == "site-packages"
+    environment = {} if installed else dict.fromkeys(("MYPYPATH", "PYTHONPATH"), str(PACKAGE.parent))
     return subprocess.run(
         [sys.executable, "-m", *command],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
-        cwd=PACKAGE.parent,
+        cwd=HERE,
         env=environment,
     )
 
