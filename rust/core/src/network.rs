@@ -168,14 +168,6 @@ impl Network {
         self.interfaces.iter().position(|i| i.name == name).map(|n| InterfaceId(n as u16))
     }
 
-    /// Whether `address` is the director's: its kernel's or the engine's own.
-    #[must_use]
-    pub fn is_local(&self, address: IpAddr) -> bool {
-        self.is_owned(address)
-            || self.local.iter().any(|p| p.contains(address))
-            || matches!(self.best(address), Some(Route { kind: RouteKind::Local, .. }))
-    }
-
     /// Whether `address` belongs to the engine alone.
     #[must_use]
     pub fn is_owned(&self, address: IpAddr) -> bool {
@@ -191,11 +183,13 @@ impl Network {
     /// The way to `destination`; `None` when there is none (no route, or one that refuses).
     #[must_use]
     pub fn path(&self, destination: IpAddr) -> Option<Path> {
-        if self.is_local(destination) {
+        if self.is_owned(destination) || self.local.iter().any(|p| p.contains(destination)) {
             return Some(Path::Local);
         }
-        let RouteKind::Unicast { interface, via, mtu, source } = self.best(destination)?.kind else {
-            return None;
+        let (interface, via, mtu, source) = match self.best(destination)?.kind {
+            RouteKind::Unicast { interface, via, mtu, source } => (interface, via, mtu, source),
+            RouteKind::Local => return Some(Path::Local),
+            RouteKind::Unreachable => return None,
         };
         let device = self.interface(interface);
         let address = via.unwrap_or(destination);

@@ -205,7 +205,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             return Verdict::Drop(DropReason::Fragment);
         }
         let opens = flow.protocol != Protocol::TCP
-            || !packet.tcp_flags.rst() && (packet.tcp_flags.syn() || self.snapshot.settings.sloppy_tcp);
+            || !packet.tcp_flags.rst() && (packet.tcp_flags.syn() || snapshot.settings.sloppy_tcp);
         if !opens || flow.source.port == FTP_DATA_PORT {
             return self.host(packet);
         }
@@ -214,7 +214,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             address: service.key().address,
             scheduler: service.scheduler().name(),
         });
-        if self.engine.connections.len() >= self.snapshot.settings.connection_limit as usize {
+        if self.engine.connections.len() >= snapshot.settings.connection_limit as usize {
             return Verdict::Drop(DropReason::ConnectionLimit);
         }
         let asked = Flow { protocol: flow.protocol, client: flow.source, destination: flow.destination };
@@ -233,6 +233,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
 
     /// Client to server: counted, its state advanced, sent by the connection's method.
     fn inbound(&mut self, packet: &Packet<'_>, found: Found) -> Verdict {
+        let told_by = packet.flow.destination.address;
         let connection = self.advance(packet, found);
         let (method, server) = (connection.method(), connection.server_endpoint());
         self.trace.stage(&Stage::RealServer { address: server, method });
@@ -243,9 +244,8 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             }
             Some(Path::Local) => return self.host(packet),
             None => {
-                return self.refuse(packet, "host unreachable", DropReason::NoRoute, |this, output| {
-                    let source = packet.flow.destination.address;
-                    icmp::host_unreachable(packet, source, this.identification(), output, this.egress)
+                return self.refuse(packet, "host unreachable", DropReason::NoRoute, |this, way_back| {
+                    icmp::host_unreachable(packet, told_by, this.identification(), way_back, this.egress)
                 });
             }
         };
@@ -253,7 +253,6 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             Method::Tunneling => output.mtu.saturating_sub(tunnel::overhead(server.address)),
             Method::Masquerading | Method::Gatewaying => output.mtu,
         };
-        let told_by = packet.flow.destination.address;
         if packet.ttl <= 1 {
             return self.too_old(packet, told_by);
         }
@@ -270,10 +269,8 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             Method::Gatewaying => gateway::emit(packet, &output, self.egress),
             Method::Tunneling => match output.source {
                 Some(source) => {
-                    let identification = self.identification();
-                    // Each piece that an aggregate is cut into has an identification of its own.
-                    let further = packet.pieces().saturating_sub(1) as u16;
-                    self.engine.identification = identification.wrapping_add(1 + further);
+                    // Each piece that an aggregate is cut into has one of its own.
+                    let identification = self.identifications(packet.pieces() as u16);
                     let outer = Tunnel { source, destination: server.address, identification };
                     tunnel::emit(packet, &outer, &output, self.egress)
                 }
@@ -409,9 +406,14 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
     }
 
     fn identification(&mut self) -> u16 {
-        let identification = self.engine.identification;
-        self.engine.identification = identification.wrapping_add(1);
-        identification
+        self.identifications(1)
+    }
+
+    /// The first of `count` IP identifications in a row.
+    fn identifications(&mut self, count: u16) -> u16 {
+        let first = self.engine.identification;
+        self.engine.identification = first.wrapping_add(count);
+        first
     }
 }
 

@@ -160,11 +160,6 @@ impl ConnectionTable {
         self.slab.iter().flatten().map(move |connection| connection.view(now))
     }
 
-    /// All connections.
-    pub fn iter(&self) -> impl Iterator<Item = &Connection> + '_ {
-        self.slab.iter().flatten()
-    }
-
     fn remove(&mut self, place: u32) {
         for reference in [place << 1, place << 1 | 1] {
             let hash = self.hash(&self.key(reference));
