@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 import replay
 
 SCENARIOS = list(replay.read(replay.VECTORS / "sched.jsonl.xz"))

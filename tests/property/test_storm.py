@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storm import storm
 
 import fastlvs as lvs
+from storm import storm
 from topology import engine, service
 
 

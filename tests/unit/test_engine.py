@@ -227,7 +227,9 @@ def test_listings_go_to_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     director = engine(service())
     director.process("c", from_client())
     servers = director.services[0].servers
-    assert servers.to_pandas().keys() == servers.columns().keys() >= {"address", "weight", "usable", "out_bytes"}
+    assert (
+        servers.to_pandas().keys() == servers.columns().keys() >= {"address", "weight", "usable", "out_bytes"}
+    )
     assert director.connections.to_pandas()["client"].tolist() == ["203.0.113.9:40000"]
 
 
