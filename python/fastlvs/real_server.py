@@ -161,7 +161,7 @@ def _quiet_address(vip: str, device: str, interface: str) -> Iterator[Step]:
     )
     address = (f"{vip}/32", "dev", device)
     yield Step(
-        "Take packets for the VIP as this machine's own: after the two lines above, so that nobody hears of it.",
+        "Take packets for the VIP as this machine's own. The two lines above keep it from the neighbours.",
         ("ip", "address", "add", *address),
         ("ip", "address", "del", *address),
     )
