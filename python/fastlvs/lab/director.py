@@ -1,0 +1,168 @@
+"""The program ``fastlvs-run`` in the lab: started with a configuration, and ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from subprocess import PIPE, TimeoutExpired
+from types import TracebackType
+
+from fastlvs.errors import ConfigurationError, PlatformError
+from fastlvs.lab.host import Host
+from fastlvs.lab.sandbox import LabError, first_line
+from fastlvs.service import VirtualService
+
+__all__ = ["DirectorProcess", "director_program", "director_toml"]
+
+
+class DirectorProcess:
+    """A running ``fastlvs-run``. As a context manager it is ended with SIGTERM, and has to end well::
+
+    with lab.run_director([service]) as director:
+        print(director.ready)
+    """
+
+    def __init__(self, host: Host, configuration: str, *, timeout: float = 10.0) -> None:
+        """Starts it on ``host`` and waits until it is ready, at most ``timeout`` seconds.
+
+        Args:
+            host: where.
+            configuration: the text of its ``director.toml``.
+            timeout: seconds.
+
+        Raises:
+            LabError: it ended, or was not ready in time. Says what it said.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix="fastlvs-lab-")
+        self._file = Path(self._folder.name) / "director.toml"
+        self._file.write_text(configuration)
+        self._log = Path(self._folder.name) / "log"
+        with self._log.open("w") as log:
+            self._process = host.start(director_program(), str(self._file), stdout=PIPE, stderr=log)
+        self.ready = first_line(self._process, timeout)
+        """The line that it printed when it was ready."""
+        if not self.ready:
+            message = f"fastlvs-run {self._state()}: {self.log.strip() or 'it said nothing'}"
+            self.kill()
+            raise LabError(message)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What it wrote to standard error so far."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    def reload(self, configuration: str) -> None:
+        """Gives it another configuration, by SIGHUP."""
+        self._file.write_text(configuration)
+        self._process.send_signal(signal.SIGHUP)
+
+    def stop(self, timeout: float = 10.0) -> int:
+        """Ends it with SIGTERM and gives its exit status.
+
+        Raises:
+            LabError: it runs on after ``timeout`` seconds (then it is killed).
+        """
+        self._process.terminate()
+        try:
+            status = self._process.wait(timeout)
+        except TimeoutExpired:
+            log = self.log
+            self.kill()
+            raise LabError(f"fastlvs-run did not end within {timeout:g} s of SIGTERM: {log}") from None
+        self._clean()
+        return status
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL: it has no chance to clean up behind itself."""
+        self._process.kill()
+        self._process.wait(timeout=10)
+        self._clean()
+
+    def _state(self) -> str:
+        try:
+            # The end of its output comes a moment before its own.
+            return f"ended with status {self._process.wait(0.5)}"
+        except TimeoutExpired:
+            return "is not ready"
+
+    def _clean(self) -> None:
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> DirectorProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._folder_exists():
+            return  # ended inside the block, on purpose
+        log = self.log
+        status = self.stop()
+        if status != 0 and kind is None:
+            raise LabError(f"fastlvs-run ended with status {status}: {log}")
+
+    def _folder_exists(self) -> bool:
+        return Path(self._folder.name).exists()
+
+    def __repr__(self) -> str:
+        return f"<DirectorProcess {self.pid}: {self.ready if self.running else 'ended'}>"
+
+
+def director_program() -> str:
+    """The path of ``fastlvs-run``: beside this Python, else on PATH."""
+    beside = Path(sys.executable).parent / "fastlvs-run"
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("fastlvs-run")
+    if found is None:
+        raise PlatformError(f"no program 'fastlvs-run' found, neither in {beside.parent} nor on PATH")
+    return found
+
+
+def director_toml(services: Iterable[VirtualService], *, interfaces: Iterable[str] = ()) -> str:
+    """The ``director.toml`` that says the same as ``services``; without ``interfaces`` it names none.
+
+    Raises:
+        ConfigurationError: a service has a scheduler object, which a file cannot name.
+    """
+    names = list(interfaces)
+    lines = [f"[director]\ninterfaces = [{', '.join(map(_quoted, names))}]\n"] if names else []
+    for service in services:
+        if not isinstance(service.scheduler, str):
+            raise ConfigurationError(
+                f"expected a scheduler's name, got {service.scheduler!r}", field=f"service {service.address}"
+            )
+        lines.append(
+            f"[[service]]\n"
+            f"protocol = {_quoted(service.protocol)}\n"
+            f"address = {_quoted(str(service.address))}\n"
+            f"scheduler = {_quoted(service.scheduler)}\n"
+            f"forwarding = {_quoted(service.forwarding.value)}\n"
+        )
+        lines += (
+            f"  [[service.server]]\n"
+            f"  address = {_quoted(str(server.address))}\n"
+            f"  weight = {server.weight}\n"
+            f"  forwarding = {_quoted(service.forwarding_of(server).value)}\n"
+            for server in service.servers
+        )
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,162 @@
+"""The lab as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+
+import fastlvs
+from fastlvs.lab import topology
+from fastlvs.lab.director import DirectorProcess, director_toml
+from fastlvs.lab.host import Host
+from fastlvs.lab.sandbox import Sandbox
+from fastlvs.network import AddressLike
+from fastlvs.service import Forwarding, ForwardingLike, RealServer, VirtualService
+
+__all__ = ["Lab"]
+
+
+class Lab:
+    """Six hosts on two networks, three of them real servers that answer HTTP; see :mod:`fastlvs.lab.topology`.
+
+    It is built when it is made and gone when it is closed::
+
+        with Lab() as lab:
+            with lab.run_director([lab.service("nat", "wlc")]):
+                print(lab.client.http("http://10.0.0.81/").server)
+    """
+
+    def __init__(
+        self, *, vips_on_host: bool = False, ip_forward: bool = False, ports: Iterable[int] = (80,)
+    ) -> None:
+        """Builds the lab, in about a second.
+
+        Args:
+            vips_on_host: the VIPs are addresses of the director's host (on ``lo``), as LVS is usually set up.
+                Else no host has them, and the director alone answers for them.
+            ip_forward: the director's host routes between its networks, as LVS-NAT is usually set up.
+            ports: where the real servers listen, beside 8080, which NAT translates to.
+
+        Raises:
+            CapabilityError: this user may not make namespaces; says what would permit it.
+            PlatformError: a program is missing.
+        """
+        self.ports = tuple(dict.fromkeys((*ports, topology.NAT_PORT)))
+        """Where the real servers listen."""
+        self._sandbox = Sandbox()
+        try:
+            self._build(vips_on_host, ip_forward)
+        except BaseException:
+            self._sandbox.close()
+            raise
+
+    client: Host
+    director: Host
+    router: Host
+    """The way past the director."""
+    servers: tuple[Host, ...]
+    tunnel: str
+    """What unpacks for TUN: ``tunl0``, the kernel's device, or ``decapsulator``, a program of ours."""
+    vips: Mapping[Forwarding, str] = topology.VIPS
+    """The virtual address for each forwarding method."""
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """All of them."""
+        return self.client, self.director, self.router, *self.servers
+
+    def service(
+        self,
+        forwarding: ForwardingLike,
+        scheduler: str = "rr",
+        *,
+        port: int = 80,
+        weights: Iterable[int] = (1, 1, 1),
+        protocol: str = "tcp",
+    ) -> VirtualService:
+        """A service on the VIP of its forwarding method, with as many of the real servers as there are weights.
+        For NAT their port is 8080."""
+        method = Forwarding(forwarding)
+        at = topology.NAT_PORT if method is Forwarding.NAT else port
+        servers = [
+            RealServer((server.address, at), weight)
+            for server, weight in zip(self.servers, weights, strict=False)
+        ]
+        return VirtualService(protocol, (self.vips[method], port), scheduler, method, servers)
+
+    def url(self, service: VirtualService, path: str = "/") -> str:
+        """Where clients ask for ``service``."""
+        return f"http://{service.address}{path}"
+
+    def run_director(
+        self,
+        services: Iterable[VirtualService] | str,
+        *,
+        interfaces: Iterable[str] = (),
+        timeout: float = 10.0,
+    ) -> DirectorProcess:
+        """Starts ``fastlvs-run`` on the director's host, and waits until it is ready.
+
+        Args:
+            services: what it balances, or the text of a whole ``director.toml``.
+            interfaces: the interfaces that it serves; all that are up, if none is named.
+            timeout: how long it may take to become ready, in seconds.
+        """
+        text = services if isinstance(services, str) else director_toml(services, interfaces=interfaces)
+        return DirectorProcess(self.director, text, timeout=timeout)
+
+    def engine(self, services: Iterable[VirtualService]) -> fastlvs.Engine:
+        """An engine that stands where the director's host stands, to take its frames through by hand."""
+        legs = topology.DIRECTOR.interfaces
+        neighbours: dict[AddressLike, str] = {
+            address: topology.mac(address)
+            for host in topology.HOSTS
+            if host is not topology.DIRECTOR
+            for address in host.legs.values()
+        }
+        return fastlvs.Engine(
+            [
+                fastlvs.Interface(name, mac=topology.mac(address), addresses=[f"{address}/24"])
+                for name, address in legs.items()
+            ],
+            neighbours=neighbours,
+            owned=list(self.vips.values()),
+            services=services,
+        )
+
+    def close(self) -> None:
+        """Ends everything in it. Nothing is left of it; a second call does nothing."""
+        self._sandbox.close()
+
+    def _build(self, vips_on_host: bool, ip_forward: bool) -> None:
+        self._sandbox.run(["sh", "-c", topology.wiring()])
+        self._sandbox.run(["sh", "-c", topology.switching()], host=topology.SWITCH)
+        hosts = {plan.name: Host(self._sandbox, plan) for plan in topology.HOSTS}
+        self.client, self.director, self.router, *servers = hosts.values()
+        self.servers = tuple(servers)
+        device = self.servers[0].run("ip", "link", "show", "dev", "tunl0", check=False).returncode == 0
+        self.tunnel = "tunl0" if device else "decapsulator"
+        scripts = {
+            self.client: topology.client_routing(),
+            self.router: topology.router_routing(),
+            self.director: topology.director_routing(vips_on_host=vips_on_host, ip_forward=ip_forward),
+        }
+        for plan, host in zip(topology.HOSTS, self.hosts, strict=True):
+            extra = scripts.get(host) or topology.server_preparing(plan, tunnel_device=device)
+            host.shell(topology.hosting(plan) + extra)
+        for server in self.servers:
+            server.start_program("web.py", "serve", server.name, *map(str, self.ports))
+            if not device:
+                server.start_program("decapsulate.py")
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        vips = ", ".join(f"{method.name} {vip}" for method, vip in self.vips.items())
+        return f"<Lab of {len(self.hosts)} hosts: VIPs {vips}; TUN by {self.tunnel}>"

@@ -1,0 +1,135 @@
+"""A real server's HTTP server, and the client that asks it.
+
+``web.py serve NAME PORT…`` answers on all addresses until it is ended, and prints ``ready`` when it listens:
+
+* ``GET /`` gives NAME;
+* ``GET /bytes/N`` gives N bytes of :func:`content`;
+* ``POST`` gives the SHA-256 of what was sent, in hexadecimal.
+
+``web.py fetch`` reads a plan as JSON from standard input (``url``, ``count``, ``concurrency``, ``upload``,
+``timeout``), makes each request on a connection of its own, and writes a JSON list of what came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import socketserver
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+PIECE = 1 << 16
+"""How much is read or written at a time, in bytes."""
+
+
+def content(size: int) -> bytes:
+    """The same ``size`` bytes for everybody, no part of which repeats another."""
+    return hashlib.shake_256(b"fastlvs").digest(size)
+
+
+def serve(name: str, ports: list[int]) -> None:
+    """Serves on all ``ports`` until the process ends."""
+    handler = type("NamedHandler", (Handler,), {"server_version": name})
+    servers = [Server(("0.0.0.0", port), handler) for port in ports]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    print("ready", flush=True)
+    threading.Event().wait()
+
+
+def fetch(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Makes the requests of a plan."""
+    body = content(plan["upload"]) if plan["upload"] else None
+    with ThreadPoolExecutor(plan["concurrency"]) as threads:
+        tasks = [threads.submit(request, plan["url"], body, plan["timeout"]) for _ in range(plan["count"])]
+        return [task.result() for task in tasks]
+
+
+def request(url: str, body: bytes | None, timeout: float) -> dict[str, Any]:
+    """One request on a new connection; ``timeout`` limits each wait for the network, in seconds."""
+    place = urlsplit(url)
+    began = time.monotonic()
+    answer: dict[str, Any] = {
+        "server": None,
+        "status": None,
+        "body": "",
+        "size": 0,
+        "digest": "",
+        "error": None,
+    }
+    connection = http.client.HTTPConnection(place.hostname or "", place.port or 80, timeout=timeout)
+    try:
+        connection.request(
+            "GET" if body is None else "POST", place.path or "/", body, {"Connection": "close"}
+        )
+        response = connection.getresponse()
+        received = response.read()
+        answer |= {"server": response.headers["Server"], "status": response.status, "size": len(received)}
+        answer |= {"digest": hashlib.sha256(received).hexdigest(), "body": received[:64].decode("latin-1")}
+    except (OSError, http.client.HTTPException) as error:
+        answer["error"] = f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
+    return answer | {"seconds": time.monotonic() - began}
+
+
+class Server(ThreadingHTTPServer):
+    """One port; a thread for each connection."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def server_bind(self) -> None:
+        # HTTPServer's own looks its host name up, which takes seconds where no resolver answers.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The answers."""
+
+    protocol_version = "HTTP/1.1"
+    sys_version = ""
+    timeout = 30
+    disable_nagle_algorithm = True
+
+    def version_string(self) -> str:
+        return self.server_version
+
+    def do_GET(self) -> None:
+        if self.path == "/":
+            self.answer(200, f"{self.server_version}\n".encode())
+        elif self.path.startswith("/bytes/") and self.path[7:].isdecimal():
+            self.answer(200, content(int(self.path[7:])))
+        else:
+            self.answer(404, b"not here\n")
+
+    def do_POST(self) -> None:
+        digest = hashlib.sha256()
+        left = int(self.headers["Content-Length"] or 0)
+        while left and (piece := self.rfile.read(min(left, PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+        self.answer(200, digest.hexdigest().encode())
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(sys.argv[2], [int(port) for port in sys.argv[3:]])
+    else:
+        json.dump(fetch(json.load(sys.stdin)), sys.stdout)
