@@ -1,0 +1,1 @@
+//! The director: an engine with devices, a clock and a configuration.

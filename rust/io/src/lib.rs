@@ -1,0 +1,2 @@
+//! Where frames come from and go to, and what the kernel says of the network: everything that talks
+//! to the operating system. Nothing here decides about a packet.

@@ -1,0 +1,3 @@
+//! `fastlvs-run`: the director as a program.
+
+fn main() {}
