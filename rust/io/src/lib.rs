@@ -1,2 +1,6 @@
 //! Where frames come from and go to, and what the kernel says of the network: everything that talks
 //! to the operating system. Nothing here decides about a packet.
+
+pub mod af_packet;
+pub mod device;
+pub mod memory;
