@@ -1,1 +1,3 @@
 //! The director: an engine with devices, a clock and a configuration.
+
+pub mod config;
