@@ -2,5 +2,12 @@
 //! to the operating system. Nothing here decides about a packet.
 
 pub mod af_packet;
+pub mod capability;
 pub mod device;
 pub mod memory;
+pub mod netlink;
+pub mod pcap;
+pub mod raw;
+pub mod wake;
+
+mod sockopt;
