@@ -51,11 +51,16 @@ class Settings:
     and CLOSE, bit 1 in FIN_WAIT too where only the client is seen."""
     sloppy_tcp: bool = False
     """Whether any TCP segment but a RST may start a connection."""
+    lblc_expiration: float = 86400.0
+    """How long lblc remembers a destination that nobody asks for."""
+    lblcr_expiration: float = 86400.0
+    """The same for lblcr, and how long a destination's set of servers stays as it is before it shrinks."""
     connection_limit: int = 10_000_000
     """The most connections that one worker keeps."""
 
     def __post_init__(self) -> None:
-        for name in ("timeout_tcp", "timeout_tcp_fin", "timeout_udp"):
+        seconds = ("timeout_tcp", "timeout_tcp_fin", "timeout_udp", "lblc_expiration", "lblcr_expiration")
+        for name in seconds:
             value = getattr(self, name)
             if not 0 < value < 2**31:
                 raise ConfigurationError(f"expected seconds above 0, got {value!r}", field=name)

@@ -38,7 +38,13 @@ FORWARDING = {"m": "nat", "g": "dr", "i": "tun"}
 STEPS = {"a": ACK, "d": PSH | ACK, "f": FIN | ACK, "r": RST}
 SERVER_STEPS = {"sa": SYN | ACK, "sd": PSH | ACK, "sf": FIN | ACK, "sr": RST | ACK}
 DATA = b"0123456789"
-SETTINGS = {"expire_nodest_conn": bool, "conn_reuse_mode": int, "sloppy_tcp": bool}
+SETTINGS = {
+    "expire_nodest_conn": bool,
+    "conn_reuse_mode": int,
+    "sloppy_tcp": bool,
+    "lblc_expiration": float,
+    "lblcr_expiration": float,
+}
 """The sysctls that fastlvs has, and the type of their setting."""
 
 Scenario = dict[str, Any]
@@ -100,18 +106,11 @@ def needs(scenario: Scenario) -> list[str]:
         "persistence": bool(service["persist"]),
         "one-packet scheduling": bool(service["ops"]),
         "scheduler flags": bool(service["flags"]) or any(event[2] for event in edited),
-        "servers that come back": comes_back(events),
         "thresholds": any(upper or lower for upper, lower in thresholds),
         **{f"scheduler {name}": True for name in schedulers},
         **{f"sysctl {name}": name not in SETTINGS for name in scenario["sysctl"]},
     }
     return sorted(name for name, lacking in lacks.items() if lacking)
-
-
-def comes_back(events: list[list[Any]]) -> bool:
-    """Whether a server is deleted and later added again: the kernel then still has its connections."""
-    deleted = {event[1]: place for place, event in reversed(list(enumerate(events))) if event[0] == "d"}
-    return any(event[0] == "a" and place > deleted.get(event[1], place) for place, event in enumerate(events))
 
 
 @dataclass

@@ -11,7 +11,7 @@ use crate::frame::{Egress, Frame};
 use crate::net::{InterfaceId, Protocol};
 use crate::network::{Network, Output, Path};
 use crate::packet::{Fragment, Packet, Parsed, parse};
-use crate::scheduler::Flow;
+use crate::scheduler::{Flow, Request, SchedulerFlags};
 use crate::service::{Method, ServiceTable};
 use crate::settings::Settings;
 use crate::time::Instant;
@@ -218,7 +218,14 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             return Verdict::Drop(DropReason::ConnectionLimit);
         }
         let asked = Flow { protocol: flow.protocol, client: flow.source, destination: flow.destination };
-        let Some(server) = service.schedule(&asked, self.now) else {
+        let request = Request {
+            flow: asked,
+            now: self.now,
+            flags: SchedulerFlags::default(),
+            settings: &snapshot.settings,
+            random: 0,
+        };
+        let Some(server) = service.schedule(&request) else {
             return self.refuse(packet, "port unreachable", DropReason::NoServer, |this, output| {
                 let source = packet.flow.destination.address;
                 icmp::port_unreachable(packet, source, this.identification(), output, this.egress)

@@ -16,6 +16,11 @@ pub struct Settings {
     pub conn_reuse_mode: u8,
     /// Whether any TCP segment but a RST may start a connection (`sloppy_tcp`).
     pub sloppy_tcp: bool,
+    /// How long lblc remembers a destination that nobody asks for (`lblc_expiration`).
+    pub lblc_expiration: Duration,
+    /// The same for lblcr, and how long a destination's set stays as it is before it shrinks
+    /// (`lblcr_expiration`).
+    pub lblcr_expiration: Duration,
     /// The most connections that one worker keeps.
     pub connection_limit: u32,
 }
@@ -27,6 +32,8 @@ impl Default for Settings {
             expire_nodest_conn: false,
             conn_reuse_mode: 1,
             sloppy_tcp: false,
+            lblc_expiration: Duration::from_secs(86_400),
+            lblcr_expiration: Duration::from_secs(86_400),
             connection_limit: 10_000_000,
         }
     }

@@ -80,7 +80,8 @@ impl Trace for Way<'_> {
 
 impl Director {
     fn new(method: Method, weight: u32) -> Self {
-        let services = Arc::new(ServiceTable::default().apply(&[spec(method, weight)]).unwrap());
+        let services =
+            Arc::new(ServiceTable::default().apply(&[spec(method, weight)], Instant::ZERO).unwrap());
         let snapshot = Snapshot { services, network: Arc::new(network()), ..Snapshot::default() };
         let capture = Capture::default();
         Self { snapshot, pipeline: Pipeline::new((1, 2)), capture, now: Instant::ZERO, way: Vec::new() }
@@ -239,7 +240,7 @@ fn a_deleted_server_silences_its_connections() {
     let mut director = Director::new(Method::Masquerading, 1);
     director.takes(CLIENT_LEG, &from_client("S"));
     let empty = ServiceSpec { servers: Vec::new(), ..spec(Method::Masquerading, 1) };
-    director.snapshot.services = Arc::new(director.snapshot.services.apply(&[empty]).unwrap());
+    director.snapshot.services = Arc::new(director.snapshot.services.apply(&[empty], Instant::ZERO).unwrap());
     let verdict = director.takes(CLIENT_LEG, &from_client("A")).0;
     assert_eq!(verdict, Verdict::Drop(DropReason::ServerGone));
     assert_eq!(director.takes(SERVER_LEG, &from_server("SA")).0, Verdict::Forward, "replies still pass");

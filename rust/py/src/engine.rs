@@ -91,7 +91,7 @@ impl Engine {
         let mut schedulers = Schedulers::new();
         let spec = |s: &WantedService<'_>| s.spec(&self.schedulers, &mut schedulers);
         let specs = services.iter().map(spec).collect::<PyResult<Vec<_>>>()?;
-        let table = self.snapshot.services.apply(&specs);
+        let table = self.snapshot.services.apply(&specs, self.now);
         let table = table.map_err(|error| errors::configuration(error, None))?;
         self.schedulers = schedulers;
         self.snapshot.services = Arc::new(table);
@@ -164,6 +164,8 @@ struct WantedSettings {
     expire_nodest_conn: bool,
     conn_reuse_mode: u8,
     sloppy_tcp: bool,
+    lblc_expiration: f64,
+    lblcr_expiration: f64,
     connection_limit: u32,
 }
 
@@ -178,6 +180,8 @@ impl From<WantedSettings> for Settings {
             expire_nodest_conn: wanted.expire_nodest_conn,
             conn_reuse_mode: wanted.conn_reuse_mode,
             sloppy_tcp: wanted.sloppy_tcp,
+            lblc_expiration: Duration::from_secs_f64(wanted.lblc_expiration),
+            lblcr_expiration: Duration::from_secs_f64(wanted.lblcr_expiration),
             connection_limit: wanted.connection_limit,
         }
     }

@@ -4,9 +4,8 @@ use crate::convert::{self, Text};
 use crate::errors;
 use crate::table::{Server, Servers};
 use fastlvs_core::net::Endpoint;
-use fastlvs_core::scheduler::{self, Flow as CoreFlow, NAMES, Scheduler, Selection, ServerEvent};
+use fastlvs_core::scheduler::{self, Flow as CoreFlow, NAMES, Request, Scheduler, Selection, ServerEvent};
 use fastlvs_core::service::{ServerId, ServiceKey};
-use fastlvs_core::time::Instant;
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -74,14 +73,8 @@ impl PythonScheduler {
         self.failures.load(Relaxed)
     }
 
-    fn ask(
-        &self,
-        py: Python<'_>,
-        flow: &CoreFlow,
-        servers: &Servers,
-        now: Instant,
-    ) -> Result<Selection, Failure> {
-        let flow = Flow { flow: *flow, time: now.as_secs_f64() };
+    fn ask(&self, py: Python<'_>, request: &Request<'_>, servers: &Servers) -> Result<Selection, Failure> {
+        let flow = Flow { flow: request.flow, time: request.now.as_secs_f64() };
         let answer = self.object.bind(py).call_method1("select", (flow, servers.clone()))?;
         self.place(&answer, servers)?.ok_or_else(|| {
             Failure::Stranger(answer.repr().map_or_else(|_| "it".to_owned(), |r| r.to_string()))
@@ -129,14 +122,14 @@ impl PythonScheduler {
         }
     }
 
-    fn fall_back(&self, flow: &CoreFlow, servers: &Servers, now: Instant) -> Selection {
+    fn fall_back(&self, request: &Request<'_>, servers: &Servers) -> Selection {
         let list = servers.0.iter().map(|s| (s.id(), s.weight())).collect();
         let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
         if fallback.as_ref().is_none_or(|made| made.list != list) {
-            let made = scheduler::named(&self.fallback_name, &servers.0);
+            let made = scheduler::named(&self.fallback_name, &servers.0, request.now);
             *fallback = made.map(|scheduler| Fallback { list, scheduler });
         }
-        fallback.as_ref().map_or(Selection::NoServer, |f| f.scheduler.select(flow, &servers.0, now))
+        fallback.as_ref().map_or(Selection::NoServer, |f| f.scheduler.select(request, &servers.0))
     }
 }
 
@@ -145,13 +138,13 @@ impl Scheduler for PythonScheduler {
         &self.name
     }
 
-    fn select(&self, flow: &CoreFlow, servers: scheduler::Servers<'_>, now: Instant) -> Selection {
+    fn select(&self, request: &Request<'_>, servers: scheduler::Servers<'_>) -> Selection {
         let servers = Servers(servers.into());
         let asked = Python::try_attach(|py| {
-            self.ask(py, flow, &servers, now).map_err(|failure| self.report(py, failure)).ok()
+            self.ask(py, request, &servers).map_err(|failure| self.report(py, failure)).ok()
         });
         // An interpreter that is shutting down cannot be asked any more.
-        asked.flatten().unwrap_or_else(|| self.fall_back(flow, &servers, now))
+        asked.flatten().unwrap_or_else(|| self.fall_back(request, &servers))
     }
 
     fn successor(self: Arc<Self>, _: ServerEvent, _: scheduler::Servers<'_>) -> Arc<dyn Scheduler> {

@@ -190,7 +190,8 @@ impl Connection {
 impl Drop for Connection {
     /// Its server counts it no more.
     fn drop(&mut self) {
-        self.server.unbind(self.active);
+        // A connection that ends otherwise than by its clock ends with the table: the time is of no use then.
+        self.server.unbind(self.active, self.deadline);
     }
 }
 

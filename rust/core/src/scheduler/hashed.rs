@@ -8,8 +8,7 @@
 //! Cost: one multiplication and one look-up. Source: `ipvsadm(8)`, `dh` and `sh`.
 
 use super::hash::{fold, leading_bits};
-use super::{Flow, Scheduler, Selection, ServerEvent, Servers};
-use crate::time::Instant;
+use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use std::sync::Arc;
 
 const BITS: u32 = 8;
@@ -46,10 +45,10 @@ impl Scheduler for Hashed {
         }
     }
 
-    fn select(&self, flow: &Flow, servers: Servers<'_>, _now: Instant) -> Selection {
+    fn select(&self, request: &Request<'_>, servers: Servers<'_>) -> Selection {
         let address = match self.by {
-            By::Destination => flow.destination.address,
-            By::Source => flow.client.address,
+            By::Destination => request.flow.destination.address,
+            By::Source => request.flow.client.address,
         };
         let place = self.buckets.get(leading_bits(fold(address), BITS)).copied();
         place.filter(|place| servers.get(*place).is_some_and(|s| s.is_usable())).into()
@@ -65,8 +64,9 @@ impl Scheduler for Hashed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{flow, servers};
+    use super::super::testing::{flow, pick, servers};
     use super::*;
+    use crate::time::Instant;
 
     #[test]
     fn the_address_decides_the_bucket() {
@@ -74,15 +74,15 @@ mod tests {
         let list = servers(&[1, 5, 0]);
         let (dh, sh) = (Hashed::new(By::Destination, &list), Hashed::new(By::Source, &list));
         let at = |scheduler: &Hashed, client: &str, destination: &str| {
-            scheduler.select(&flow(client, destination), &list, Instant::ZERO)
+            pick(scheduler, &list, flow(client, destination), Instant::ZERO)
         };
-        assert_eq!(at(&dh, "10.0.0.1", "203.0.113.9"), Selection::Server(64 % 3));
-        assert_eq!(at(&dh, "10.0.0.1", "198.51.100.1"), Selection::Server(96 % 3));
+        assert_eq!(at(&dh, "10.0.0.1", "203.0.113.9"), 64 % 3);
+        assert_eq!(at(&dh, "10.0.0.1", "198.51.100.1"), 96 % 3);
         // A round of sh is 1 + 5 + 1 buckets; 64 % 7 = 1 and 96 % 7 = 5 are the second server's.
-        assert_eq!(at(&sh, "203.0.113.9", "10.0.0.1"), Selection::Server(1));
-        assert_eq!(at(&sh, "198.51.100.1", "10.0.0.1"), Selection::Server(1));
+        assert_eq!(at(&sh, "203.0.113.9", "10.0.0.1"), 1);
+        assert_eq!(at(&sh, "198.51.100.1", "10.0.0.1"), 1);
         // 39 % 7 = 4; with weight 0 the bucket has no answer.
         list[1].set(list[1].method(), 0);
-        assert_eq!(at(&sh, "10.0.0.1", "10.0.0.1"), Selection::NoServer);
+        assert_eq!(at(&sh, "10.0.0.1", "10.0.0.1"), -1);
     }
 }

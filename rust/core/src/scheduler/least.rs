@@ -10,9 +10,8 @@
 //! Cost: one walk of the list. Ties go to the server met first. Quotients are compared by cross
 //! multiplication in 128 bits, so nothing overflows. None keeps any state.
 
-use super::{Flow, Scheduler, Selection, ServerEvent, Servers};
+use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use crate::service::RealServer;
-use crate::time::Instant;
 use std::sync::Arc;
 
 /// Which of the four.
@@ -34,20 +33,13 @@ impl Scheduler for Least {
         }
     }
 
-    fn select(&self, _flow: &Flow, servers: Servers<'_>, _now: Instant) -> Selection {
+    fn select(&self, _request: &Request<'_>, servers: Servers<'_>) -> Selection {
         if *self == Self::NeverQueue
             && let Some(idle) = servers.iter().position(|s| s.is_usable() && s.active() == 0)
         {
             return Selection::Server(idle);
         }
-        let mut best: Option<(usize, u128, u128)> = None;
-        for (place, server) in servers.iter().enumerate().filter(|(_, s)| s.is_usable()) {
-            let (cost, weight) = self.cost(server);
-            if best.is_none_or(|(_, least, its_weight)| least * weight > cost * its_weight) {
-                best = Some((place, cost, weight));
-            }
-        }
-        best.map(|(place, ..)| place).into()
+        self.of(servers).into()
     }
 
     fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
@@ -56,8 +48,20 @@ impl Scheduler for Least {
 }
 
 impl Least {
+    /// The place of the usable server with the least cost for its weight.
+    pub(super) fn of<'a>(self, servers: impl IntoIterator<Item = &'a Arc<RealServer>>) -> Option<usize> {
+        let mut best: Option<(usize, u128, u128)> = None;
+        for (place, server) in servers.into_iter().enumerate().filter(|(_, s)| s.is_usable()) {
+            let (cost, weight) = self.cost(server);
+            if best.is_none_or(|(_, least, its_weight)| least * weight > cost * its_weight) {
+                best = Some((place, cost, weight));
+            }
+        }
+        best.map(|(place, ..)| place)
+    }
+
     /// A server's cost, and the weight that divides it.
-    fn cost(self, server: &RealServer) -> (u128, u128) {
+    pub(super) fn cost(self, server: &RealServer) -> (u128, u128) {
         let (active, weight) = (u128::from(server.active()), u128::from(server.weight()));
         let overhead = active * 256 + u128::from(server.inactive());
         match self {

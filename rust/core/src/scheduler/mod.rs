@@ -7,12 +7,16 @@
 
 mod hash;
 mod hashed;
+mod lblc;
+mod lblcr;
 mod least;
+mod locality;
 mod rr;
 mod wrr;
 
 use crate::net::{Endpoint, Protocol};
 use crate::service::{RealServer, ServerId};
+use crate::settings::Settings;
 use crate::time::Instant;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -26,6 +30,31 @@ pub struct Flow {
     pub client: Endpoint,
     /// What is asked for: the packet's destination (VIP and its port).
     pub destination: Endpoint,
+}
+
+/// What a scheduler is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The packet that opens a connection.
+    pub flow: Flow,
+    /// When it came.
+    pub now: Instant,
+    /// The options of the service's scheduler, as they are now.
+    pub flags: SchedulerFlags,
+    /// How the engine behaves.
+    pub settings: &'a Settings,
+    /// A number that nobody can foretell, for those who choose by lot.
+    pub random: u64,
+}
+
+/// Options of the hashing schedulers (`ipvsadm --sched-flags`). The others have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchedulerFlags {
+    /// Whether another server is looked for when the one that the hash names may not be chosen
+    /// (`sh-fallback`, `mh-fallback`).
+    pub fallback: bool,
+    /// Whether the client's port is hashed too (`sh-port`, `mh-port`).
+    pub port: bool,
 }
 
 /// The real servers of a service, in the kernel's list order: newest first.
@@ -69,7 +98,7 @@ pub trait Scheduler: Debug + Send + Sync {
     fn name(&self) -> &str;
 
     /// Chooses a server for a new connection.
-    fn select(&self, flow: &Flow, servers: Servers<'_>, now: Instant) -> Selection;
+    fn select(&self, request: &Request<'_>, servers: Servers<'_>) -> Selection;
 
     /// The scheduler of the next snapshot, after `event`, for the list `servers`. It shares the
     /// mutable state with this one; one that keeps nothing about the list returns itself.
@@ -77,11 +106,11 @@ pub trait Scheduler: Debug + Send + Sync {
 }
 
 /// The names of the built-in schedulers, as `ipvsadm` knows them.
-pub const NAMES: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh"];
+pub const NAMES: [&str; 10] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "lblc", "lblcr"];
 
-/// The built-in scheduler of that name, for the list `servers`.
+/// The built-in scheduler of that name, for the list `servers`, in force from `now`.
 #[must_use]
-pub fn named(name: &str, servers: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
+pub fn named(name: &str, servers: Servers<'_>, now: Instant) -> Option<Arc<dyn Scheduler>> {
     use hashed::{By, Hashed};
     use least::Least;
     Some(match name {
@@ -93,6 +122,8 @@ pub fn named(name: &str, servers: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
         "nq" => Arc::new(Least::NeverQueue),
         "dh" => Arc::new(Hashed::new(By::Destination, servers)),
         "sh" => Arc::new(Hashed::new(By::Source, servers)),
+        "lblc" => Arc::new(lblc::LocalityBased::new(now)),
+        "lblcr" => Arc::new(lblcr::LocalityReplicated::new(now)),
         _ => return None,
     })
 }
@@ -121,10 +152,16 @@ mod testing {
 
     /// The places of so many choices; -1 for none.
     pub fn picks(scheduler: &dyn Scheduler, servers: Servers<'_>, count: usize) -> Vec<isize> {
-        let choose = |_| match scheduler.select(&flow("192.0.2.1", "10.9.9.9"), servers, Instant::ZERO) {
+        (0..count).map(|_| pick(scheduler, servers, flow("192.0.2.1", "10.9.9.9"), Instant::ZERO)).collect()
+    }
+
+    /// The place of one choice; -1 for none.
+    pub fn pick(scheduler: &dyn Scheduler, servers: Servers<'_>, flow: Flow, now: Instant) -> isize {
+        let settings = Settings::default();
+        let request = Request { flow, now, flags: SchedulerFlags::default(), settings: &settings, random: 0 };
+        match scheduler.select(&request, servers) {
             Selection::Server(place) => place.cast_signed(),
             Selection::NoServer => -1,
-        };
-        (0..count).map(choose).collect()
+        }
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Cost: the walk to the next usable server. Source: `ipvsadm(8)`, `rr`.
 
-use super::{Flow, Scheduler, Selection, ServerEvent, Servers};
-use crate::time::Instant;
+use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -22,7 +21,7 @@ impl Scheduler for RoundRobin {
         "rr"
     }
 
-    fn select(&self, _flow: &Flow, servers: Servers<'_>, _now: Instant) -> Selection {
+    fn select(&self, _request: &Request<'_>, servers: Servers<'_>) -> Selection {
         let mut last = self.last.load(Relaxed);
         loop {
             let start = servers.iter().position(|s| s.id().0 == last).map_or(0, |place| place + 1);

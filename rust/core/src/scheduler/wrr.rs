@@ -5,8 +5,7 @@
 //! Cost: a walk of the list for each threshold without a server, at most max(w) / gcd of them.
 //! Source: `ipvsadm(8)`, `wrr`.
 
-use super::{Flow, Scheduler, Selection, ServerEvent, Servers};
-use crate::time::Instant;
+use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -47,7 +46,7 @@ impl Scheduler for WeightedRoundRobin {
         "wrr"
     }
 
-    fn select(&self, _flow: &Flow, servers: Servers<'_>, _now: Instant) -> Selection {
+    fn select(&self, _request: &Request<'_>, servers: Servers<'_>) -> Selection {
         let mut old = self.position.load(Relaxed);
         loop {
             let (chosen, new) = self.walk(servers, (old >> 32) as u32, old as u32);

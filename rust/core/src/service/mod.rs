@@ -3,6 +3,7 @@
 mod real_server;
 mod spec;
 mod table;
+mod trash;
 
 pub use real_server::{Method, RealServer, ServerId, Statistics, StatisticsValues};
 pub use spec::{SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};

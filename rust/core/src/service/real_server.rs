@@ -1,6 +1,7 @@
 //! A real server: who it is, what it may take, what it carries.
 
 use crate::net::Endpoint;
+use crate::time::Instant;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -67,6 +68,8 @@ pub struct RealServer {
     active: AtomicU32,
     inactive: AtomicU32,
     available: AtomicBool,
+    /// When its last connection ended, in nanoseconds.
+    left: AtomicU64,
     overloaded: AtomicBool,
     /// What it has been sent and what came back.
     pub statistics: Statistics,
@@ -86,6 +89,7 @@ impl RealServer {
             active: AtomicU32::new(0),
             inactive: AtomicU32::new(0),
             available: AtomicBool::new(true),
+            left: AtomicU64::new(0),
             overloaded: AtomicBool::new(false),
             statistics: Statistics::default(),
         }
@@ -180,10 +184,18 @@ impl RealServer {
         }
     }
 
-    /// A connection ended.
-    pub fn unbind(&self, was_active: bool) {
+    /// When its last connection ended; `None` while it has any.
+    #[must_use]
+    pub fn idle_since(&self) -> Option<Instant> {
+        let idle = self.active() == 0 && self.inactive() == 0;
+        idle.then(|| Instant::from_nanos(self.left.load(Relaxed)))
+    }
+
+    /// A connection ended at `when`.
+    pub fn unbind(&self, was_active: bool, when: Instant) {
         let counter = if was_active { &self.active } else { &self.inactive };
         counter.fetch_sub(1, Relaxed);
+        self.left.fetch_max(when.as_nanos(), Relaxed);
         if self.is_overloaded() {
             let (upper, lower) = self.thresholds();
             let total = u64::from(self.active()) + u64::from(self.inactive());
@@ -219,7 +231,7 @@ impl fmt::Debug for RealServer {
     }
 }
 
-/// Counters of a real server, a virtual service or everything. They are only ever added to.
+/// Counters of a real server, a virtual service or everything.
 #[derive(Debug, Default)]
 pub struct Statistics {
     connections: AtomicU64,
@@ -262,6 +274,15 @@ impl Statistics {
         self.out_bytes.fetch_add(bytes, Relaxed);
     }
 
+    /// Begins anew.
+    pub fn reset(&self) {
+        for counter in
+            [&self.connections, &self.in_packets, &self.in_bytes, &self.out_packets, &self.out_bytes]
+        {
+            counter.store(0, Relaxed);
+        }
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn values(&self) -> StatisticsValues {
@@ -288,9 +309,9 @@ mod tests {
             server.bind();
         }
         assert!(server.is_overloaded());
-        server.unbind(false);
+        server.unbind(false, Instant::ZERO);
         assert!(server.is_overloaded(), "3 of 4 is still full");
-        server.unbind(false);
+        server.unbind(false, Instant::ZERO);
         assert!(!server.is_overloaded(), "2 of 4 is open again");
     }
 

@@ -1,10 +1,11 @@
 //! All virtual services: an immutable snapshot that a worker reads, and how the next one is made.
 
+use super::trash::Trash;
 use super::{
     RealServer, SchedulerSpec, ServerId, ServerSpec, ServiceKey, ServiceSpec, SpecError, Statistics,
 };
 use crate::net::{Endpoint, Protocol};
-use crate::scheduler::{self, Flow, Scheduler, Selection, ServerEvent};
+use crate::scheduler::{self, Request, Scheduler, Selection, ServerEvent};
 use crate::time::Instant;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -48,29 +49,29 @@ impl VirtualService {
 
     /// The real server for a new connection.
     #[must_use]
-    pub fn schedule(&self, flow: &Flow, now: Instant) -> Option<&Arc<RealServer>> {
-        match self.scheduler.select(flow, &self.servers, now) {
+    pub fn schedule(&self, request: &Request<'_>) -> Option<&Arc<RealServer>> {
+        match self.scheduler.select(request, &self.servers) {
             Selection::Server(place) => self.servers.get(place),
             Selection::NoServer => None,
         }
     }
 
-    fn new(spec: &ServiceSpec) -> Self {
-        let scheduler = bind(&spec.scheduler, &[]);
-        Self { key: spec.key, scheduler, servers: Vec::new(), statistics: Arc::default() }
+    fn new(spec: &ServiceSpec, statistics: Arc<Statistics>, now: Instant) -> Self {
+        let scheduler = bind(&spec.scheduler, &[], now);
+        Self { key: spec.key, scheduler, servers: Vec::new(), statistics }
     }
 
-    fn add(&mut self, id: ServerId, spec: &ServerSpec) {
-        let server = RealServer::new(id, spec.endpoint, spec.method, spec.weight);
-        self.servers.insert(0, Arc::new(server));
-        self.tell(ServerEvent::Added(id));
+    /// Puts a server at the head of the list.
+    fn add(&mut self, server: Arc<RealServer>) {
+        self.servers.insert(0, server);
+        self.tell(ServerEvent::Added(self.servers[0].id()));
     }
 
-    fn remove(&mut self, place: usize) {
+    fn remove(&mut self, place: usize) -> Arc<RealServer> {
         let predecessor = place.checked_sub(1).map(|before| self.servers[before].id());
         let server = self.servers.remove(place);
-        server.set_available(false);
         self.tell(ServerEvent::Removed { server: server.id(), predecessor });
+        server
     }
 
     fn edit(&mut self, place: usize, spec: &ServerSpec) {
@@ -81,13 +82,13 @@ impl VirtualService {
         }
     }
 
-    fn reschedule(&mut self, spec: &SchedulerSpec) {
+    fn reschedule(&mut self, spec: &SchedulerSpec, now: Instant) {
         let same = match spec {
             SchedulerSpec::Named(name) => name == self.scheduler.name(),
             SchedulerSpec::Custom(_) => false,
         };
         if !same {
-            self.scheduler = bind(spec, &self.servers);
+            self.scheduler = bind(spec, &self.servers, now);
         }
     }
 
@@ -96,10 +97,10 @@ impl VirtualService {
     }
 }
 
-fn bind(spec: &SchedulerSpec, servers: &[Arc<RealServer>]) -> Arc<dyn Scheduler> {
+fn bind(spec: &SchedulerSpec, servers: &[Arc<RealServer>], now: Instant) -> Arc<dyn Scheduler> {
     match spec {
         SchedulerSpec::Named(name) => {
-            scheduler::named(name, servers).expect("ServiceSpec::check knows the name")
+            scheduler::named(name, servers, now).expect("ServiceSpec::check knows the name")
         }
         SchedulerSpec::Custom(scheduler) => Arc::clone(scheduler),
     }
@@ -112,6 +113,7 @@ pub struct ServiceTable {
     places: HashMap<(Protocol, Endpoint), usize, RandomState>,
     last_id: u32,
     statistics: Arc<Statistics>,
+    trash: Trash,
 }
 
 impl ServiceTable {
@@ -139,9 +141,10 @@ impl ServiceTable {
         &self.statistics
     }
 
-    /// The table that agrees with `specs`. Services and servers that stay are kept by identity, with
-    /// their counters and connections; everything is checked before anything changes.
-    pub fn apply(&self, specs: &[ServiceSpec]) -> Result<Self, SpecError> {
+    /// The table that agrees with `specs`, from `now` on. Services and servers that stay are kept by
+    /// identity, with their counters and connections; so is a server that comes back to a service of the
+    /// same name within two minutes of its last connection. Everything is checked before anything changes.
+    pub fn apply(&self, specs: &[ServiceSpec], now: Instant) -> Result<Self, SpecError> {
         let mut places = HashMap::default();
         for (place, spec) in specs.iter().enumerate() {
             spec.check()?;
@@ -149,33 +152,57 @@ impl ServiceTable {
                 return Err(SpecError::DuplicateService(spec.key));
             }
         }
-        let mut last_id = self.last_id;
+        let mut trash = self.trash.at(now);
         for gone in self.services.iter().filter(|s| !places.contains_key(&(s.key.protocol, s.key.address))) {
-            gone.servers.iter().for_each(|server| server.set_available(false));
+            for server in &gone.servers {
+                trash.take(gone, Arc::clone(server), now);
+            }
         }
-        let services = specs.iter().map(|spec| self.agree(spec, &mut last_id)).collect();
-        Ok(Self { services, places, last_id, statistics: Arc::clone(&self.statistics) })
+        let mut next = Self {
+            services: Vec::with_capacity(specs.len()),
+            places,
+            last_id: self.last_id,
+            statistics: Arc::clone(&self.statistics),
+            trash,
+        };
+        for spec in specs {
+            let known = self.find(spec.key.protocol, spec.key.address).cloned();
+            let service = next.agree(spec, known, now);
+            next.services.push(service);
+        }
+        Ok(next)
     }
 
-    fn agree(&self, spec: &ServiceSpec, last_id: &mut u32) -> VirtualService {
-        let old = self.find(spec.key.protocol, spec.key.address).cloned();
-        let mut service = old.unwrap_or_else(|| VirtualService::new(spec));
-        service.reschedule(&spec.scheduler);
+    /// The service as `spec` wishes it, from what it was.
+    fn agree(&mut self, spec: &ServiceSpec, known: Option<VirtualService>, now: Instant) -> VirtualService {
+        let mut service =
+            known.unwrap_or_else(|| VirtualService::new(spec, self.trash.statistics_of(&spec.key), now));
+        service.reschedule(&spec.scheduler, now);
         for place in (0..service.servers.len()).rev() {
             let endpoint = service.servers[place].endpoint();
             if !spec.servers.iter().any(|s| s.endpoint == endpoint) {
-                service.remove(place);
+                let server = service.remove(place);
+                self.trash.take(&service, server, now);
             }
         }
         for server in &spec.servers {
             if let Some(place) = service.servers.iter().position(|s| s.endpoint() == server.endpoint) {
                 service.edit(place, server);
             } else {
-                *last_id += 1;
-                service.add(ServerId(*last_id), server);
+                service.add(self.server(&spec.key, server));
             }
         }
         service
+    }
+
+    /// A server that comes new to a service, or comes back to it.
+    fn server(&mut self, service: &ServiceKey, spec: &ServerSpec) -> Arc<RealServer> {
+        if let Some(server) = self.trash.give_back(service, spec.endpoint) {
+            server.set(spec.method, spec.weight);
+            return server;
+        }
+        self.last_id += 1;
+        Arc::new(RealServer::new(ServerId(self.last_id), spec.endpoint, spec.method, spec.weight))
     }
 }
 
@@ -200,10 +227,12 @@ mod tests {
     #[test]
     fn the_newest_server_heads_the_list_and_those_that_stay_are_the_same() {
         let table = ServiceTable::default();
-        let one = table.apply(&[spec("rr", &[("10.0.0.1:80", 1), ("10.0.0.2:80", 1)])]).unwrap();
+        let one =
+            table.apply(&[spec("rr", &[("10.0.0.1:80", 1), ("10.0.0.2:80", 1)])], Instant::ZERO).unwrap();
         let before = one.services()[0].servers().to_vec();
         assert_eq!(before[0].endpoint(), "10.0.0.2:80".parse().unwrap());
-        let two = one.apply(&[spec("wlc", &[("10.0.0.1:80", 5), ("10.0.0.3:80", 1)])]).unwrap();
+        let two =
+            one.apply(&[spec("wlc", &[("10.0.0.1:80", 5), ("10.0.0.3:80", 1)])], Instant::ZERO).unwrap();
         let after = two.services()[0].servers();
         assert_eq!(after[0].endpoint(), "10.0.0.3:80".parse().unwrap());
         assert!(Arc::ptr_eq(&after[1], &before[1]));
@@ -214,14 +243,17 @@ mod tests {
     #[test]
     fn a_bad_wish_changes_nothing() {
         let good = spec("rr", &[("10.0.0.1:80", 1)]);
-        let table = ServiceTable::default().apply(std::slice::from_ref(&good)).unwrap();
+        let table = ServiceTable::default().apply(std::slice::from_ref(&good), Instant::ZERO).unwrap();
         let bad = spec("fastest", &[]);
-        let error = table.apply(&[bad]).unwrap_err();
+        let error = table.apply(&[bad], Instant::ZERO).unwrap_err();
         assert!(error.to_string().contains("expected one of rr wrr"), "{error}");
-        assert!(matches!(table.apply(&[good.clone(), good]), Err(SpecError::DuplicateService(_))));
+        assert!(matches!(
+            table.apply(&[good.clone(), good], Instant::ZERO),
+            Err(SpecError::DuplicateService(_))
+        ));
         assert!(table.services()[0].servers()[0].is_available());
         let mut routed = spec("rr", &[("10.0.0.1:8080", 1)]);
         routed.servers[0].method = Method::Gatewaying;
-        assert!(matches!(table.apply(&[routed]), Err(SpecError::OtherPort(..))));
+        assert!(matches!(table.apply(&[routed], Instant::ZERO), Err(SpecError::OtherPort(..))));
     }
 }
