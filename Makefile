@@ -1,24 +1,50 @@
 # The commands of this checkout. `make` lists them.
-.PHONY: help setup test lint clean
+.PHONY: help setup demo test lint wheel clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+export PYTHON
+
+# What the package is built from.
+SOURCES := $(shell find rust python packaging -name target -prune -o -type f \
+	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready ## a virtual environment in .venv with the package and what its tests need
+setup: .venv/ready ## a virtual environment in .venv with the package, its program and what its tests need
 
-.venv/ready: pyproject.toml Cargo.lock $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi')
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet '.[test]'
-	touch $@
+demo: setup ## real HTTP through NAT, DR and TUN with every scheduler, in network namespaces
+	.venv/bin/fastlvs demo
 
 test: setup ## run all tests
 	cargo test --workspace --locked
 	.venv/bin/pytest -q
 
-lint: ## formatting and lints, warnings refused
+lint: setup ## formatting, lints and types, warnings refused
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/python -m mypy.stubtest fastlvs._core
+
+wheel: .venv/tools ## build dist/*.whl, which brings fastlvs and fastlvs-run
+	rm -rf dist
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	@ls -l dist/*.whl
 
 clean: ## remove what was built
 	cargo clean
-	rm -rf .venv
+	rm -rf .venv dist
+
+# The builder stays in the environment: a later build asks nothing of the network.
+.venv/tools: pyproject.toml packaging/system-packages
+	packaging/system-packages
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet 'maturin>=1.9,<2'
+	@touch $@
+
+.venv/ready: .venv/tools Cargo.toml Cargo.lock $(SOURCES)
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pip install --quiet --no-build-isolation '.[test,lint]'
+	@touch $@
