@@ -1,0 +1,277 @@
+"""The recorded director's own IP stack: what a Linux router without open ports makes of a packet.
+
+It gets what the engine leaves to the host, and answers as RFC 1122, 1812, 4443 and 8200 tell a host to, in
+Linux's wording. It knows nothing of virtual services.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+
+from kinds import frames
+from kinds.frames import ETHERNET, ICMP, ICMPV6, TCP, UDP, Ip, checksum, with_checksum
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+TTL = 64
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM = 3, 11, 12
+RECORD_ROUTE, TIMESTAMP, LOOSE_ROUTE, STRICT_ROUTE = 7, 68, 131, 137
+ICMP_ERRORS = (3, 4, 5, 11, 12)
+
+
+class Sent(NamedTuple):
+    """A frame that leaves the host."""
+
+    leg: str
+    frame: bytes
+    own: bool
+    """Whether the host made it itself; it was only routed otherwise."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A network interface of the host."""
+
+    mac: bytes
+    mtu: int
+    addresses: Mapping[int, Address]
+    """Its address of each IP version."""
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A way out: by which leg, to whom, how long packets may be."""
+
+    leg: str
+    mac: bytes
+    mtu: int
+
+
+@dataclass
+class Host:
+    """The stack."""
+
+    legs: Mapping[str, Leg]
+    local: list[Network]
+    """Networks whose addresses are all its own."""
+    links: list[tuple[Network, str]]
+    routes: list[tuple[Network, Address | None, int | None]]
+    """Destination, router, MTU. Without router the destination is refused."""
+    neighbours: Mapping[Address, bytes]
+    silent: list[Network] = field(default_factory=list)
+    """Destinations refused without a word."""
+
+    def receive(self, leg: str, frame: bytes) -> list[Sent]:
+        """What leaves for a frame that came in."""
+        packet = Ip.parse(frame[ETHERNET:])
+        if packet is None or frame[:6] != self.legs[leg].mac:
+            return []
+        if packet.version == 4 and checksum(packet.bytes[: packet.transport]):
+            return []
+        broken = self._options(packet)
+        if broken is not None:
+            return self._error(packet, PARAMETER_PROBLEM, 0, broken << 24) if broken else []
+        if self.is_local(packet.destination):
+            return self._deliver(packet)
+        return self._route(packet)
+
+    def is_local(self, address: Address) -> bool:
+        own = any(address in leg.addresses.values() for leg in self.legs.values())
+        return own or address.is_loopback or any(address in network for network in self.local)
+
+    def hop(self, address: Address) -> Hop | None:
+        """The way to an address."""
+        found = [(net, via, mtu) for net, via, mtu in self.routes if address in net]
+        direct = [(net, leg) for net, leg in self.links if address in net]
+        if found and (not direct or max(n.prefixlen for n, _, _ in found) > direct[0][0].prefixlen):
+            _, via, mtu = max(found, key=lambda route: route[0].prefixlen)
+            if via is None:
+                return None
+            hop = self.hop(via)
+            return hop and Hop(hop.leg, hop.mac, min(mtu or hop.mtu, hop.mtu))
+        if direct and address in self.neighbours:
+            leg = direct[0][1]
+            return Hop(leg, self.neighbours[address], self.legs[leg].mtu)
+        return None
+
+    def _options(self, packet: Ip) -> int | None:
+        """``None`` when the packet's IPv4 options let it pass; else the place of what is wrong, 0 when the
+        host says nothing about it."""
+        if packet.version == 6:
+            return None
+        data = packet.bytes[20 : packet.transport]
+        at = 0
+        while at < len(data) and data[at]:
+            kind = data[at]
+            length = 1 if kind == 1 else data[at + 1] if at + 1 < len(data) else 0
+            if length < 1 or (kind != 1 and length < 2) or at + length > len(data):
+                return 20 + at
+            if kind in (LOOSE_ROUTE, STRICT_ROUTE):
+                return 0 if length >= 3 and data[at + 2] >= 4 else 20 + at + 2
+            at += length
+        return None
+
+    def _deliver(self, packet: Ip) -> list[Sent]:
+        if packet.fragment and packet.fragment[:2] != (0, False):
+            return []  # never completed
+        if not packet.checksums_are_right():
+            return []
+        body = packet.payload
+        if packet.version == 6 and packet.bytes[6] == frames.ROUTING:
+            return self._routing_header(packet)
+        if packet.protocol == TCP:
+            return self._reset(packet) if len(body) >= 20 and not body[13] & RST else []
+        if packet.protocol == UDP:
+            return self._error(packet, *((UNREACHABLE, 3) if packet.version == 4 else (1, 4)))
+        if packet.protocol == ICMP and packet.version == 4:
+            return self._icmp(packet)
+        if packet.protocol == ICMPV6 and packet.version == 6:
+            return self._icmp6(packet)
+        if packet.version == 4:
+            return self._error(packet, UNREACHABLE, 2)
+        return self._error(packet, 4, 1, _next_header_field(packet))
+
+    def _routing_header(self, packet: Ip) -> list[Sent]:
+        """A routing header with segments left is refused (RFC 5095)."""
+        if not packet.bytes[43]:
+            return []
+        return self._error(packet, 4, 0, 42)
+
+    def _reset(self, packet: Ip) -> list[Sent]:
+        """The answer to a segment of no connection (RFC 9293 §3.10.7.1)."""
+        body = packet.payload
+        source, destination, sequence, acknowledgement = struct.unpack("!HHII", body[:12])
+        flags, header = body[13], (body[12] >> 4) * 4
+        if header < 20 or header > len(body):
+            return []
+        if flags & ACK:
+            numbers, answer = (acknowledgement, 0), RST
+        else:
+            length = len(body) - header + bool(flags & SYN) + bool(flags & FIN)
+            numbers, answer = (0, (sequence + length) & 0xFFFFFFFF), RST | ACK
+        reset = struct.pack("!HHIIBBHHH", destination, source, *numbers, 0x50, answer, 0, 0, 0)
+        total = checksum(
+            frames.pseudo_header(packet.destination, packet.source, TCP, len(reset)) + reset
+        )
+        tos = packet.tos if packet.version == 4 else packet.tos & ~3
+        return self._say(
+            packet.destination, packet.source, TCP, reset[:16] + struct.pack("!H", total) + b"\0\0", tos, True
+        )
+
+    def _icmp(self, packet: Ip) -> list[Sent]:
+        body = packet.payload
+        if len(body) < 8 or body[0] not in (8, 13) or body[0] == 13 and len(body) < 20:
+            return []
+        reply = bytes([0 if body[0] == 8 else 14, 0, 0, 0]) + body[4:]
+        if body[0] == 13:
+            reply = reply[:12] + bytes(8)
+        reply = reply[:2] + struct.pack("!H", checksum(reply)) + reply[4:]
+        return self._say(packet.destination, packet.source, ICMP, reply, packet.tos, False)
+
+    def _icmp6(self, packet: Ip) -> list[Sent]:
+        body = packet.payload
+        if len(body) < 8 or body[0] != 128:
+            return []
+        reply = bytes([129, 0, 0, 0]) + body[4:]
+        ends = frames.pseudo_header(packet.destination, packet.source, ICMPV6, len(reply))
+        reply = reply[:2] + struct.pack("!H", checksum(ends + reply)) + reply[4:]
+        return self._say(packet.destination, packet.source, ICMPV6, reply, packet.tos, False)
+
+    def _route(self, packet: Ip) -> list[Sent]:
+        """A packet that only passes through (RFC 1812 §5)."""
+        if any(packet.destination in network for network in self.silent):
+            return []
+        hop = self.hop(packet.destination)
+        if hop is None:
+            return self._error(packet, *((UNREACHABLE, 1) if packet.version == 4 else (1, 0)))
+        if packet.ttl <= 1:
+            return self._error(packet, TIME_EXCEEDED if packet.version == 4 else 3, 0)
+        if len(packet.bytes) > hop.mtu and packet.dont_fragment:
+            return self._error(packet, *((UNREACHABLE, 4) if packet.version == 4 else (2, 0)), hop.mtu)
+        at = 8 if packet.version == 4 else 7
+        data = packet.bytes[:at] + bytes([packet.ttl - 1]) + packet.bytes[at + 1 :]
+        if packet.version == 4:
+            header = _recorded(data[: packet.transport], self.legs[hop.leg].addresses[4])
+            data = with_checksum(header) + data[packet.transport :]
+        return [Sent(hop.leg, self._frame(hop, data), False)]
+
+    def _error(self, packet: Ip, kind: int, code: int, rest: int = 0) -> list[Sent]:
+        """Tells a packet's sender what became of it. Nobody is told about an error."""
+        body = packet.payload
+        if packet.source.is_unspecified or packet.source.is_multicast:
+            return []
+        if packet.protocol == ICMP and (not body or body[0] in ICMP_ERRORS):
+            return []
+        if packet.protocol == ICMPV6 and (not body or body[0] < 128):
+            return []
+        source = self._speaker(packet)
+        if source is None:
+            return []
+        room = 576 - 28 if packet.version == 4 else 1280 - 48
+        message = struct.pack("!BBHI", kind, code, 0, rest) + packet.bytes[:room]
+        protocol, ends = ICMP, b""
+        if packet.version == 6:
+            protocol = ICMPV6
+            ends = frames.pseudo_header(source, packet.source, ICMPV6, len(message))
+        message = message[:2] + struct.pack("!H", checksum(ends + message)) + message[4:]
+        tos = 0xC0 | packet.tos & 0x1E if packet.version == 4 else 0
+        return self._say(source, packet.source, protocol, message, tos, False)
+
+    def _speaker(self, packet: Ip) -> Address | None:
+        """Whose name an error bears: the packet's destination if the host can, else that of the leg by which
+        the error leaves."""
+        if self.is_local(packet.destination) and packet.version == 4:
+            return packet.destination
+        if any(packet.destination in leg.addresses.values() for leg in self.legs.values()):
+            return packet.destination
+        hop = self.hop(packet.source)
+        return hop and self.legs[hop.leg].addresses[packet.version]
+
+    def _say(
+        self, source: Address, destination: Address, protocol: int, payload: bytes, tos: int, whole: bool
+    ) -> list[Sent]:
+        """A packet of the host's own."""
+        hop = self.hop(destination)
+        if hop is None:
+            return []
+        if source.version == 4:
+            fields = (0x45, tos, 20 + len(payload), 0, 0x4000 if whole else 0, TTL, protocol, 0)
+            header = struct.pack("!BBHHHBBH", *fields) + source.packed + destination.packed
+            data = with_checksum(header) + payload
+        else:
+            header = struct.pack("!IHBB", 6 << 28 | tos << 20, len(payload), protocol, TTL)
+            data = header + source.packed + destination.packed + payload
+        return [Sent(hop.leg, self._frame(hop, data), True)]
+
+    def _frame(self, hop: Hop, data: bytes) -> bytes:
+        ethertype = b"\x08\x00" if data[0] >> 4 == 4 else b"\x86\xdd"
+        return hop.mac + self.legs[hop.leg].mac + ethertype + data
+
+
+def _next_header_field(packet: Ip) -> int:
+    """Where the byte stands that names the protocol."""
+    field_at, at = 6, 40
+    while at < packet.transport:
+        field_at = at
+        at += 8 if packet.bytes[at] == frames.FRAGMENT else (packet.bytes[at + 1] + 1) * 8
+    return field_at
+
+
+def _recorded(header: bytes, own: Address) -> bytes:
+    """An IPv4 header with this router in its recorded route."""
+    changed = bytearray(header)
+    for at, length in frames.options(header[20:]):
+        start = 20 + at
+        pointer = changed[start + 2] if length > 2 else 0
+        if changed[start] == RECORD_ROUTE and 4 <= pointer <= length - 3:
+            changed[start + pointer - 1 : start + pointer + 3] = ip_address(own).packed
+            changed[start + 2] += 4
+        if changed[start] == TIMESTAMP and not changed[start + 3] & 15 and 5 <= pointer <= length - 3:
+            changed[start + 2] += 4
+    return bytes(changed)
