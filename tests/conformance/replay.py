@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/conformance/replay.py [--kind sched] [--id PREFIX] [--verbose] FILE…
+    python tests/conformance/replay.py [--kind sched|packet] [--id PREFIX] [--verbose] FILE…
 
 Every decision and every listing of the recording is compared. A scenario that uses what fastlvs does not have
 is set aside and says what that is. The recordings are described in ``vectors/README.md``.
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import fastlvs as lvs
 from fastlvs.schedulers import NAMES
+from kinds import packet
 from packets import ACK, FIN, PSH, RST, SYN, TCP, Packet, mac
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -57,15 +58,19 @@ class Difference(Exception):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kind", default="sched", choices=["sched"], help="kind of the scenarios to replay")
+    parser.add_argument(
+        "--kind", default="sched", choices=["sched", "packet"], help="kind of the scenarios to replay"
+    )
     parser.add_argument("--id", default="", metavar="PREFIX", help="replay those whose id begins so")
     parser.add_argument("--verbose", action="store_true", help="say something about each scenario")
-    parser.add_argument("files", nargs="*", type=Path, default=[VECTORS / "sched.jsonl.xz"], metavar="FILE")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     options = parser.parse_args()
+    files = options.files or [VECTORS / f"{options.kind}.jsonl.xz"]
+    asked = (s for s in read(*files) if s["kind"] == options.kind and s["id"].startswith(options.id))
+    if options.kind == "packet":
+        return packet.report(asked, options.verbose)
     totals: Counter[str] = Counter()
-    for scenario in read(*options.files):
-        if scenario["kind"] != options.kind or not scenario["id"].startswith(options.id):
-            continue
+    for scenario in asked:
         result, why = judge(scenario)
         totals[result] += 1
         if options.verbose or result == "different":

@@ -209,7 +209,9 @@ def _join(train: list[bytes]) -> bytes | None:
     header = first.bytes[: first.fragment_header + 8 if first.version == 6 else first.transport]
     if first.version == 4:
         field = struct.unpack("!H", header[6:8])[0] & DONT_FRAGMENT
-        header = header[:2] + struct.pack("!HHH", len(header) + len(data), *_ident(header), field) + header[8:]
+        header = (
+            header[:2] + struct.pack("!HHH", len(header) + len(data), *_ident(header), field) + header[8:]
+        )
         header = with_checksum(header)
     else:
         at = first.fragment_header

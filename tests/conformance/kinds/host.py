@@ -156,9 +156,7 @@ class Host:
             length = len(body) - header + bool(flags & SYN) + bool(flags & FIN)
             numbers, answer = (0, (sequence + length) & 0xFFFFFFFF), RST | ACK
         reset = struct.pack("!HHIIBBHHH", destination, source, *numbers, 0x50, answer, 0, 0, 0)
-        total = checksum(
-            frames.pseudo_header(packet.destination, packet.source, TCP, len(reset)) + reset
-        )
+        total = checksum(frames.pseudo_header(packet.destination, packet.source, TCP, len(reset)) + reset)
         tos = packet.tos if packet.version == 4 else packet.tos & ~3
         return self._say(
             packet.destination, packet.source, TCP, reset[:16] + struct.pack("!H", total) + b"\0\0", tos, True

@@ -17,6 +17,7 @@ from typing import Any
 import fastlvs as lvs
 from fastlvs.schedulers import NAMES
 from kinds import frames
+from kinds.frames import ETHERNET, Ip
 from kinds.host import Host, Leg
 
 Scenario = dict[str, Any]
@@ -103,6 +104,7 @@ class Replay:
         self.scenario = scenario
         self.result = result
         self.now = 0.0
+        self.pieces: dict[object, int] = {}
         self.random = {entry[0]: entry[1] if len(entry) > 1 else None for entry in scenario.get("nd", ())}
         if scenario["mark"]:
             raise SetAside("marks")
@@ -127,6 +129,7 @@ class Replay:
                 cause = None
                 if event[0] == "in":
                     cause = event[1], bytes.fromhex(event[2])
+                    self.remember_piece(*cause)
                     got = self.receive(*cause)
                 else:
                     self.now += event[1]
@@ -169,9 +172,12 @@ class Replay:
     ) -> None:
         self.result.compared += max(1, len(expected))
         offsets = [self.random.get(number) or () for _, _, number in expected]
-        wanted = [(leg, frames.masked(frame, mask)) for (leg, frame, _), mask in zip(expected, offsets, strict=True)]
+        wanted = [
+            (leg, frames.masked(frame, mask)) for (leg, frame, _), mask in zip(expected, offsets, strict=True)
+        ]
         has = [
-            (leg, frames.masked(frame, offsets[n] if n < len(offsets) else ())) for n, (leg, frame) in enumerate(got)
+            (leg, frames.masked(frame, offsets[n] if n < len(offsets) else ()))
+            for n, (leg, frame) in enumerate(got)
         ]
         if wanted == has:
             return
@@ -188,8 +194,21 @@ class Replay:
     def cut_is_allowed(self, wanted: Frames, has: Frames, cause: tuple[str, bytes] | None) -> bool:
         """The kernel's exact cut follows its buffers; no piece may be longer than the MTU, or than the longest
         of the kernel's, which the longest received bounds."""
-        longest = max(len(frame) for _, frame in wanted)
+        longest = max(*(len(frame) for _, frame in wanted), self.longest_piece(cause))
         return all(len(frame) <= longest for _, frame in has)
+
+    def longest_piece(self, cause: tuple[str, bytes] | None) -> int:
+        """The longest fragment that came of the datagram of which ``cause`` is the last; 0 if it is none."""
+        packet = cause and Ip.parse(cause[1][ETHERNET:])
+        if not cause or not packet or not packet.fragment:
+            return 0
+        return self.pieces.get((cause[0], packet.source, packet.destination, packet.fragment[2]), 0)
+
+    def remember_piece(self, leg: str, frame: bytes) -> None:
+        packet = Ip.parse(frame[ETHERNET:])
+        if packet and packet.fragment:
+            key = leg, packet.source, packet.destination, packet.fragment[2]
+            self.pieces[key] = max(len(frame), self.pieces.get(key, 0))
 
     # What is set up.
 
@@ -211,9 +230,7 @@ class Replay:
                 refused.append((words[3], words[2]))
             else:
                 raise SetAside(f"ip {line}")
-        interfaces = [
-            lvs.Interface(leg, mac=MACS[leg], mtu=mtu[leg], addresses=links[leg]) for leg in LEGS
-        ]
+        interfaces = [lvs.Interface(leg, mac=MACS[leg], mtu=mtu[leg], addresses=links[leg]) for leg in LEGS]
         if refused and not hasattr(lvs.Route, "kind"):
             raise SetAside("routes that refuse")
         routes += [lvs.Route(network, kind=kind) for network, kind in refused]
@@ -239,9 +256,7 @@ class Replay:
                 *((ip_network(n), ip_address(via), None) for n, via in DEFAULT_ROUTES.items()),
                 *((ip_network(n), None, None) for n, _ in refused),
             ],
-            neighbours={
-                ip_address(a): bytes.fromhex(mac.replace(":", "")) for a, mac in neighbours.items()
-            },
+            neighbours={ip_address(a): bytes.fromhex(mac.replace(":", "")) for a, mac in neighbours.items()},
             silent=[ip_network(n) for n, kind in refused if kind == "blackhole"],
         )
 
@@ -318,7 +333,10 @@ class Replay:
         return None, None
 
     def conns(self, rows: list[list[Any]]) -> tuple[object, object]:
-        wanted = [tuple([r[0], ip_address(r[1]), r[2], ip_address(r[3]), r[4], ip_address(r[5]), *r[6:9]]) for r in rows]
+        wanted = [
+            tuple([r[0], ip_address(r[1]), r[2], ip_address(r[3]), r[4], ip_address(r[5]), *r[6:9]])
+            for r in rows
+        ]
         has = [
             (
                 c.protocol.upper(),
