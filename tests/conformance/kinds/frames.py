@@ -1,4 +1,4 @@
-"""Frames as the replayers read them: fields by name, a line for people, random fields masked, fragments joined."""
+"""Frames as the replayers read them: fields by name, random fields masked, fragments joined."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMESTAMP_OPTION = 68
 class Ip:
     """An IP packet: its bytes, from the header on, and what they say."""
 
-    bytes: bytes
+    data: bytes
     version: int
     source: IPv4Address | IPv6Address
     destination: IPv4Address | IPv6Address
@@ -68,15 +68,15 @@ class Ip:
 
     @property
     def payload(self) -> bytes:
-        return self.bytes[self.transport :]
+        return self.data[self.transport :]
 
     @property
     def dont_fragment(self) -> bool:
-        return self.version == 6 or bool(self.bytes[6] & 0x40)
+        return self.version == 6 or bool(self.data[6] & 0x40)
 
     def checksums_are_right(self) -> bool:
         """Whether a host would take it for undamaged."""
-        if self.version == 4 and checksum(self.bytes[: self.transport]):
+        if self.version == 4 and checksum(self.data[: self.transport]):
             return False
         if self.fragment and self.fragment[:2] != (0, False):
             return True
@@ -128,8 +128,8 @@ def random_fields(frame: bytes) -> Iterator[tuple[int, ...]]:
         header_checksum = (ETHERNET + 10, ETHERNET + 11)
         yield (ETHERNET + 4, ETHERNET + 5, *header_checksum)
         yield header_checksum
-        for at, length in options(packet.bytes[20 : packet.transport]):
-            if packet.bytes[20 + at] == TIMESTAMP_OPTION:
+        for at, length in options(packet.data[20 : packet.transport]):
+            if packet.data[20 + at] == TIMESTAMP_OPTION:
                 start = ETHERNET + 20 + at
                 yield (*range(start + 4, start + length), *header_checksum)
     else:
@@ -172,9 +172,8 @@ def options(data: bytes) -> Iterator[tuple[int, int]]:
         at += length
 
 
-def joined(frames: list[tuple[str, bytes]]) -> list[tuple[str, bytes, tuple[int, ...]]]:
-    """The frames, trains of fragments of one datagram as the datagram that they make, with the lengths of the
-    pieces. A train with a gap or an overlap stays as it is."""
+def joined(frames: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The frames, trains of fragments of one datagram as the datagram that they make. A train with a gap or an overlap stays as it is."""
     trains: dict[object, list[tuple[str, bytes]]] = {}
     for number, (leg, frame) in enumerate(frames):
         packet = Ip.parse(frame[ETHERNET:])
@@ -183,14 +182,13 @@ def joined(frames: list[tuple[str, bytes]]) -> list[tuple[str, bytes, tuple[int,
         else:
             ends = (packet.source, packet.destination, packet.fragment[2])
             trains.setdefault((leg, frame[:12], ends), []).append((leg, frame))
-    result = []
+    result: list[tuple[str, bytes]] = []
     for train in trains.values():
         whole = _join([frame for _, frame in train])
         if whole is None:
-            result += [(leg, frame, ()) for leg, frame in train]
+            result += train
         else:
-            lengths = tuple(len(frame) - ETHERNET for _, frame in train)
-            result.append((train[0][0], whole, lengths))
+            result.append((train[0][0], whole))
     return result
 
 
@@ -205,8 +203,8 @@ def _join(train: list[bytes]) -> bytes | None:
         if offset != len(data) or more != (piece is not pieces[-1]):
             return None
         start = piece.fragment_header + 8 if piece.version == 6 else piece.transport
-        data += piece.bytes[start:]
-    header = first.bytes[: first.fragment_header + 8 if first.version == 6 else first.transport]
+        data += piece.data[start:]
+    header = first.data[: first.fragment_header + 8 if first.version == 6 else first.transport]
     if first.version == 4:
         field = struct.unpack("!H", header[6:8])[0] & DONT_FRAGMENT
         header = (
@@ -235,14 +233,16 @@ def show_ip(data: bytes, depth: int = 0) -> str:
     packet = Ip.parse(data)
     if packet is None:
         return data.hex() if len(data) < 32 else f"{_fields(data)}{data[:64].hex()}…"
-    text = f"{packet.source}>{packet.destination} ttl {packet.ttl} tos {packet.tos:02x} length {len(packet.bytes)}"
+    text = (
+        f"{packet.source}>{packet.destination} ttl {packet.ttl} tos {packet.tos:02x} len {len(packet.data)}"
+    )
     if packet.version == 4:
-        field = struct.unpack("!H", packet.bytes[6:8])[0]
-        text += f" id {packet.bytes[4:6].hex()}{' DF' * bool(field & DONT_FRAGMENT)}"
+        field = struct.unpack("!H", packet.data[6:8])[0]
+        text += f" id {packet.data[4:6].hex()}{' DF' * bool(field & DONT_FRAGMENT)}"
         if packet.transport > 20:
-            text += f" options {packet.bytes[20 : packet.transport].hex()}"
+            text += f" options {packet.data[20 : packet.transport].hex()}"
     else:
-        text += f" next {packet.bytes[6]}"
+        text += f" next {packet.data[6]}"
     if packet.fragment:
         text += f" fragment {packet.fragment[0]}{'+' * packet.fragment[1]}"
     body = packet.payload
@@ -253,7 +253,8 @@ def show_ip(data: bytes, depth: int = 0) -> str:
             flags = "".join(c for i, c in enumerate("FSRPAU") if body[13] >> i & 1)
             ports = "{}>{}".format(*struct.unpack("!HH", body[:4]))
             numbers = "{} {}".format(*struct.unpack("!II", body[4:12]))
-            return f"{text} TCP {ports} {flags} {numbers} sum {body[16:18].hex()} +{len(body) - (body[12] >> 4) * 4}"
+            length = len(body) - (body[12] >> 4) * 4
+            return f"{text} TCP {ports} {flags} {numbers} sum {body[16:18].hex()} +{length}"
         case 17 if len(body) >= 8:
             inner = f" [{body[8:12].hex()} {show_ip(body[12:], depth + 1)}]" if body[8:9] == b"\0" else ""
             return f"{text} UDP {{}}>{{}} length {{}} sum {body[6:8].hex()}{inner}".format(

@@ -72,7 +72,7 @@ class Host:
         packet = Ip.parse(frame[ETHERNET:])
         if packet is None or frame[:6] != self.legs[leg].mac:
             return []
-        if packet.version == 4 and checksum(packet.bytes[: packet.transport]):
+        if packet.version == 4 and checksum(packet.data[: packet.transport]):
             return []
         broken = self._options(packet)
         if broken is not None:
@@ -105,7 +105,7 @@ class Host:
         host says nothing about it."""
         if packet.version == 6:
             return None
-        data = packet.bytes[20 : packet.transport]
+        data = packet.data[20 : packet.transport]
         at = 0
         while at < len(data) and data[at]:
             kind = data[at]
@@ -123,7 +123,7 @@ class Host:
         if not packet.checksums_are_right():
             return []
         body = packet.payload
-        if packet.version == 6 and packet.bytes[6] == frames.ROUTING:
+        if packet.version == 6 and packet.data[6] == frames.ROUTING:
             return self._routing_header(packet)
         if packet.protocol == TCP:
             return self._reset(packet) if len(body) >= 20 and not body[13] & RST else []
@@ -139,7 +139,7 @@ class Host:
 
     def _routing_header(self, packet: Ip) -> list[Sent]:
         """A routing header with segments left is refused (RFC 5095)."""
-        if not packet.bytes[43]:
+        if not packet.data[43]:
             return []
         return self._error(packet, 4, 0, 42)
 
@@ -164,7 +164,7 @@ class Host:
 
     def _icmp(self, packet: Ip) -> list[Sent]:
         body = packet.payload
-        if len(body) < 8 or body[0] not in (8, 13) or body[0] == 13 and len(body) < 20:
+        if len(body) < 8 or body[0] not in (8, 13) or (body[0] == 13 and len(body) < 20):
             return []
         reply = bytes([0 if body[0] == 8 else 14, 0, 0, 0]) + body[4:]
         if body[0] == 13:
@@ -190,10 +190,10 @@ class Host:
             return self._error(packet, *((UNREACHABLE, 1) if packet.version == 4 else (1, 0)))
         if packet.ttl <= 1:
             return self._error(packet, TIME_EXCEEDED if packet.version == 4 else 3, 0)
-        if len(packet.bytes) > hop.mtu and packet.dont_fragment:
+        if len(packet.data) > hop.mtu and packet.dont_fragment:
             return self._error(packet, *((UNREACHABLE, 4) if packet.version == 4 else (2, 0)), hop.mtu)
         at = 8 if packet.version == 4 else 7
-        data = packet.bytes[:at] + bytes([packet.ttl - 1]) + packet.bytes[at + 1 :]
+        data = packet.data[:at] + bytes([packet.ttl - 1]) + packet.data[at + 1 :]
         if packet.version == 4:
             header = _recorded(data[: packet.transport], self.legs[hop.leg].addresses[4])
             data = with_checksum(header) + data[packet.transport :]
@@ -212,7 +212,7 @@ class Host:
         if source is None:
             return []
         room = 576 - 28 if packet.version == 4 else 1280 - 48
-        message = struct.pack("!BBHI", kind, code, 0, rest) + packet.bytes[:room]
+        message = struct.pack("!BBHI", kind, code, 0, rest) + packet.data[:room]
         protocol, ends = ICMP, b""
         if packet.version == 6:
             protocol = ICMPV6
@@ -229,7 +229,7 @@ class Host:
         if any(packet.destination in leg.addresses.values() for leg in self.legs.values()):
             return packet.destination
         hop = self.hop(packet.source)
-        return hop and self.legs[hop.leg].addresses[packet.version]
+        return self.legs[hop.leg].addresses[packet.version] if hop else None
 
     def _say(
         self, source: Address, destination: Address, protocol: int, payload: bytes, tos: int, whole: bool
@@ -257,7 +257,7 @@ def _next_header_field(packet: Ip) -> int:
     field_at, at = 6, 40
     while at < packet.transport:
         field_at = at
-        at += 8 if packet.bytes[at] == frames.FRAGMENT else (packet.bytes[at + 1] + 1) * 8
+        at += 8 if packet.data[at] == frames.FRAGMENT else (packet.data[at + 1] + 1) * 8
     return field_at
 
 

@@ -68,7 +68,7 @@ def play(scenario: Scenario) -> Result:
 
 
 def report(scenarios: Iterable[Scenario], verbose: bool = False, all_differences: bool = False) -> int:
-    """Plays scenarios and prints what came of them, by what their names begin with; returns 0 when all are equal."""
+    """Plays scenarios and prints what came of them, by what their names begin with; 0 when all are equal."""
     totals: dict[str, Counter[str]] = {}
     excused: Counter[str] = Counter()
     aside: Counter[str] = Counter()
@@ -189,7 +189,7 @@ class Replay:
         self.result.differences.append((event, "\n    ".join([head, *lines])))
 
     def joined(self, sent: Frames) -> list[tuple[str, bytes]]:
-        return [(leg, frame) for leg, frame, _ in frames.joined(sent)]
+        return frames.joined(sent)
 
     def cut_is_allowed(self, wanted: Frames, has: Frames, cause: tuple[str, bytes] | None) -> bool:
         """The kernel's exact cut follows its buffers; no piece may be longer than the MTU, or than the longest
@@ -214,7 +214,7 @@ class Replay:
 
     def _build(self) -> None:
         mtu = dict(zip(LEGS, self.scenario["mtu"], strict=True))
-        neighbours = dict(ROUTERS)
+        neighbours: dict[Any, str] = {**ROUTERS}
         neighbours.update({address: _server_mac(address) for address in self.scenario["neigh"]})
         routes = [lvs.Route(network, via=via) for network, via in DEFAULT_ROUTES.items()]
         refused = []
@@ -334,8 +334,7 @@ class Replay:
 
     def conns(self, rows: list[list[Any]]) -> tuple[object, object]:
         wanted = [
-            tuple([r[0], ip_address(r[1]), r[2], ip_address(r[3]), r[4], ip_address(r[5]), *r[6:9]])
-            for r in rows
+            (r[0], ip_address(r[1]), r[2], ip_address(r[3]), r[4], ip_address(r[5]), *r[6:9]) for r in rows
         ]
         has = [
             (
@@ -382,10 +381,10 @@ class Replay:
                 wanted[service, lvs.Endpoint.parse(name)] = [int(n) for n in numbers]
         has: dict[object, list[int]] = {}
         for s in self.engine.services:
-            name = s.protocol.upper(), s.address
-            has[name] = _counts(s)
+            key = s.protocol.upper(), s.address
+            has[key] = _counts(s)
             for server in s.servers:
-                has[name, server.address] = _counts(server)
+                has[key, server.address] = _counts(server)
         return wanted, has
 
     def persistent(self, _lines: list[str]) -> tuple[object, object]:
