@@ -254,3 +254,246 @@ fn to_ip(address: &RouteAddress) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_core::{Emitable, NetlinkMessage, NetlinkPayload};
+    use netlink_packet_route::RouteNetlinkMessage as Message;
+    use netlink_packet_route::address::AddressMessage;
+    use netlink_packet_route::link::LinkMessage;
+    use netlink_packet_route::neighbour::NeighbourMessage;
+    use netlink_packet_route::route::{RouteMessage, RouteNextHop};
+
+    /// What the message says, once written as the kernel writes it.
+    fn read(message: Message, flags: u16) -> Option<Event> {
+        let mut message =
+            NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
+        message.header.flags = flags;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        let (header, payload) = split(&bytes).unwrap();
+        Event::parse(&header, payload)
+    }
+
+    fn eth0() -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.header.flags = LinkFlags::Up | LinkFlags::Running;
+        message.attributes = vec![
+            LinkAttribute::IfName("eth0".to_owned()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
+        ];
+        message
+    }
+
+    #[test]
+    fn a_link_is_read_and_a_bridge_s_talk_of_ports_is_not() {
+        let mac = Some(Mac([2, 0, 0, 0, 0, 1]));
+        let name = "eth0".to_owned();
+        let link = Link { index: 7, name, mac, mtu: 1500, up: true, loopback: false, ethernet: true };
+        assert_eq!(read(Message::NewLink(eth0()), 0), Some(Event::Link(link)));
+        assert_eq!(read(Message::DelLink(eth0()), 0), Some(Event::LinkGone(7)));
+
+        let mut of_bridge = eth0();
+        of_bridge.header.interface_family = AddressFamily::Bridge;
+        assert_eq!(read(Message::DelLink(of_bridge), 0), None);
+        let mut wireless_event = eth0();
+        wireless_event.attributes.truncate(1);
+        assert_eq!(read(Message::NewLink(wireless_event), 0), None);
+    }
+
+    fn an_address(length: u8, flags: AddressHeaderFlags, attributes: Vec<AddressAttribute>) -> Message {
+        let mut message = AddressMessage::default();
+        message.header.index = 7;
+        message.header.prefix_len = length;
+        message.header.flags = flags;
+        message.header.family = AddressFamily::Inet;
+        message.attributes = attributes;
+        Message::NewAddress(message)
+    }
+
+    #[test]
+    fn an_address_is_ours_and_not_the_peer_s() {
+        let local = |text: &str| AddressAttribute::Local(text.parse().unwrap());
+        let address = |text: &str| AddressAttribute::Address(text.parse().unwrap());
+        let none = AddressHeaderFlags::empty();
+        let (tentative, failed) = (AddressHeaderFlags::Tentative, AddressHeaderFlags::Dadfailed);
+        let cases = [
+            (24, none, vec![address("10.0.0.1"), local("10.0.0.1")], "10.0.0.1/24", true),
+            (24, none, vec![address("10.0.9.0"), local("10.0.0.1")], "10.0.0.1/32", true),
+            (64, none, vec![address("2001:db8::1")], "2001:db8::1/64", true),
+            (64, tentative, vec![address("2001:db8::1")], "2001:db8::1/64", false),
+            (
+                64,
+                tentative | AddressHeaderFlags::Optimistic,
+                vec![address("2001:db8::1")],
+                "2001:db8::1/64",
+                true,
+            ),
+            (64, tentative | failed, vec![address("2001:db8::1")], "2001:db8::1/64", false),
+        ];
+        for (length, flags, attributes, prefix, usable) in cases {
+            let address = Address { link: 7, prefix: prefix.parse().unwrap() };
+            let expected = if usable { Event::Address(address) } else { Event::AddressGone(address) };
+            assert_eq!(read(an_address(length, flags, attributes), 0), Some(expected));
+        }
+        assert_eq!(read(an_address(33, none, vec![address("10.0.0.1")]), 0), None);
+        assert_eq!(read(an_address(24, none, vec![]), 0), None);
+    }
+
+    fn a_route(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.destination_prefix_length = 24;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = kind;
+        message.attributes = vec![RouteAttribute::Destination(RouteAddress::Inet([198, 51, 100, 0].into()))];
+        message.attributes.extend(attributes);
+        message
+    }
+
+    fn gateway(last: u8) -> RouteAttribute {
+        RouteAttribute::Gateway(RouteAddress::Inet([192, 0, 2, last].into()))
+    }
+
+    fn hop(link: u32, last: u8, flags: RouteNextHopFlags) -> RouteNextHop {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = link;
+        hop.flags = flags;
+        hop.attributes = vec![gateway(last)];
+        hop
+    }
+
+    #[test]
+    fn a_route_says_where_to() {
+        let unicast = |link, last, mtu, source: Option<[u8; 4]>| RouteKind::Unicast {
+            link,
+            via: Some([192, 0, 2, last].into()),
+            mtu,
+            source: source.map(Into::into),
+        };
+        let oif = RouteAttribute::Oif(7);
+        let all = vec![
+            oif.clone(),
+            gateway(1),
+            RouteAttribute::Metrics(vec![RouteMetric::Advmss(1200), RouteMetric::Mtu(1300)]),
+            RouteAttribute::PrefSource(RouteAddress::Inet([192, 0, 2, 9].into())),
+        ];
+        let hops = RouteAttribute::MultiPath(vec![
+            hop(3, 3, RouteNextHopFlags::Dead),
+            hop(4, 4, RouteNextHopFlags::empty()),
+            hop(5, 5, RouteNextHopFlags::empty()),
+        ]);
+        let cases = [
+            (RouteType::Unicast, all, Some(unicast(7, 1, Some(1300), Some([192, 0, 2, 9])))),
+            (RouteType::Unicast, vec![hops], Some(unicast(4, 4, None, None))),
+            (RouteType::Unicast, vec![gateway(1)], None),
+            (RouteType::Local, vec![oif.clone()], Some(RouteKind::Local)),
+            (RouteType::BlackHole, vec![], Some(RouteKind::Unreachable)),
+            (RouteType::Prohibit, vec![], Some(RouteKind::Unreachable)),
+            (RouteType::Broadcast, vec![oif.clone()], None),
+            (RouteType::Anycast, vec![oif], None),
+        ];
+        for (kind, attributes, expected) in cases {
+            let got = read(Message::NewRoute(a_route(kind, attributes)), 0);
+            let destination = "198.51.100.0/24".parse().unwrap();
+            let route = expected.map(|kind| Route { destination, kind, metric: 0, table: 254 });
+            assert_eq!(got, route.map(|route| Event::Route { route, replaces: false }), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn routes_beyond_the_look_up_are_left_out() {
+        let good = || a_route(RouteType::Unreachable, vec![RouteAttribute::Priority(3)]);
+        let Some(Event::Route { route, replaces: true }) = read(Message::NewRoute(good()), NLM_F_REPLACE)
+        else {
+            panic!("no route that replaces");
+        };
+        assert_eq!((route.metric, route.table), (3, 254));
+        assert!(matches!(read(Message::DelRoute(good()), 0), Some(Event::RouteGone(_))));
+
+        let edits: [fn(&mut RouteMessage); 6] = [
+            |message| message.header.flags = RouteFlags::Cloned,
+            |message| message.header.tos = 4,
+            |message| message.header.source_prefix_length = 64,
+            |message| message.header.destination_prefix_length = 33,
+            |message| message.header.address_family = AddressFamily::Mpls,
+            // The attribute counts, not the header, which has no room for the table's number.
+            |message| message.attributes.push(RouteAttribute::Table(1_000)),
+        ];
+        for (place, edit) in edits.iter().enumerate() {
+            let mut message = good();
+            edit(&mut message);
+            assert_eq!(read(Message::NewRoute(message), 0), None, "edit {place}");
+        }
+    }
+
+    #[test]
+    fn a_neighbour_counts_while_its_state_is_usable() {
+        let mut message = NeighbourMessage::default();
+        message.header.ifindex = 7;
+        message.header.family = AddressFamily::Inet;
+        message.attributes = vec![
+            NeighbourAttribute::Destination(NeighbourAddress::Inet([10, 0, 0, 2].into())),
+            NeighbourAttribute::LinkLocalAddress(vec![2; 6]),
+        ];
+        let states = [
+            (NeighbourState::Reachable, true),
+            (NeighbourState::Stale, true),
+            (NeighbourState::Delay, true),
+            (NeighbourState::Probe, true),
+            (NeighbourState::Permanent, true),
+            (NeighbourState::Noarp, true),
+            (NeighbourState::Incomplete, false),
+            (NeighbourState::Failed, false),
+            (NeighbourState::None, false),
+        ];
+        let event = |mac: bool, permanent| {
+            let mac = mac.then_some(Mac([2; 6]));
+            Some(Event::Neighbour { link: 7, address: [10, 0, 0, 2].into(), mac, permanent })
+        };
+        for (state, usable) in states {
+            message.header.state = state;
+            let permanent = state == NeighbourState::Permanent;
+            assert_eq!(
+                read(Message::NewNeighbour(message.clone()), 0),
+                event(usable, permanent),
+                "{state:?}"
+            );
+            assert_eq!(read(Message::DelNeighbour(message.clone()), 0), event(false, false), "{state:?}");
+        }
+        message.attributes.remove(0);
+        assert_eq!(read(Message::NewNeighbour(message), 0), None, "a forwarding entry of a bridge");
+    }
+
+    #[test]
+    fn bytes_cut_anywhere_or_turned_are_read_or_skipped() {
+        let message = a_route(RouteType::Unicast, vec![RouteAttribute::Oif(7), gateway(1)]);
+        let mut payload = vec![0; message.buffer_len()];
+        message.emit(&mut payload);
+        let mut header = NetlinkHeader::default();
+        for kind in 0..128 {
+            header.message_type = kind;
+            for length in 0..payload.len() {
+                _ = Event::parse(&header, &payload[..length]);
+            }
+            for place in 0..payload.len() {
+                for bit in 0..8 {
+                    let mut turned = payload.clone();
+                    turned[place] ^= 1 << bit;
+                    _ = Event::parse(&header, &turned);
+                }
+            }
+        }
+        // An attribute that cannot be read leaves the others be.
+        let broken = [&payload[..], &[5, 0, 5, 0, 1, 0, 0, 0]].concat();
+        header.message_type = libc::RTM_NEWROUTE;
+        assert_eq!(Event::parse(&header, &broken), Event::parse(&header, &payload));
+        assert!(Event::parse(&header, &payload).is_some());
+        assert!(split(&payload[..3]).is_none());
+    }
+}
