@@ -25,6 +25,7 @@ class Verdict(StrEnum):
 class DropReason(StrEnum):
     """Why a frame was dropped. The values are stable: metric labels and anchors in the docs."""
 
+    TRUNCATED = "truncated"
     MALFORMED_ETHERNET = "malformed_ethernet"
     MALFORMED_ARP = "malformed_arp"
     MALFORMED_IPV4 = "malformed_ipv4"

@@ -90,6 +90,11 @@ impl Pipeline {
         Outcome { verdict }
     }
 
+    /// Counts a frame that its device could not hand over as a whole.
+    pub fn truncated(&mut self) {
+        self.counters.count(Verdict::Drop(DropReason::Truncated));
+    }
+
     /// Lets time pass: connections expire.
     pub fn advance(&mut self, now: Instant) {
         self.connections.expire(now);

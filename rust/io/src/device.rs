@@ -38,6 +38,9 @@ pub trait Receiver {
 
     /// Frames that were lost since the last call because nobody took them out in time.
     fn missed(&mut self) -> u64;
+
+    /// Forgets what made a descriptor readable though there is no frame: an interface that went down.
+    fn recover(&mut self);
 }
 
 /// The half of a device that frames go into. One frame is two calls: [`Sender::slot`], then

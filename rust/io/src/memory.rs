@@ -69,6 +69,8 @@ impl Receiver for MemoryReceiver {
     fn missed(&mut self) -> u64 {
         0
     }
+
+    fn recover(&mut self) {}
 }
 
 /// The half that frames go into.

@@ -67,8 +67,20 @@ impl Arp {
         self.target
     }
 
-    /// Length of a frame with an answer.
+    /// Length of a frame with an answer, or a question.
     pub const REPLY_FRAME: usize = ethernet::HEADER + LENGTH;
+
+    /// A frame by which `mac` asks everybody on the link who has `target`. The unspecified `sender` makes it a
+    /// probe, which teaches nobody anything (RFC 5227 §2.1.1); a `sender` that is the target, an announcement.
+    #[must_use]
+    pub fn question(mac: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> [u8; Self::REPLY_FRAME] {
+        let asked = Self { operation: REQUEST, sender_mac: Mac::default(), sender: target, target: sender };
+        let mut frame = [0; Self::REPLY_FRAME];
+        asked.write_reply(mac, &mut frame);
+        ethernet::set_addresses(&mut frame, Mac::BROADCAST, mac);
+        set_u16(&mut frame[ethernet::HEADER..], 6, REQUEST);
+        frame
+    }
 
     /// Writes a frame that answers this request: its target is at `mac`.
     pub fn write_reply(&self, mac: Mac, frame: &mut [u8]) {
@@ -104,5 +116,12 @@ mod tests {
         assert_eq!(reply.sender_mac(), Mac([2, 0, 0, 0, 0, 1]));
         assert_eq!(reply.target(), Ipv4Addr::new(10, 0, 0, 2));
         assert_eq!(Arp::parse(&WHO_HAS[..27]), None);
+    }
+
+    #[test]
+    fn a_question_reads_back_as_one() {
+        let frame = Arp::question(Mac([2, 0, 0, 0, 0, 2]), [10, 0, 0, 2].into(), [10, 0, 0, 100].into());
+        assert_eq!(frame[..14], [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 2, 8, 6]);
+        assert_eq!(frame[14..], WHO_HAS);
     }
 }

@@ -21,7 +21,7 @@ mod send;
 mod socket;
 
 pub use receive::RingReceiver;
-pub use send::RingSender;
+pub use send::{FrameSocket, RingSender};
 
 use crate::device::Device;
 use std::io;

@@ -72,7 +72,12 @@ impl Receiver for RingReceiver {
     }
 
     fn missed(&mut self) -> u64 {
-        self.small.socket.drops() + self.large.socket.drops()
+        [&self.small, &self.large].map(|ring| ring.socket.drops()).iter().sum()
+    }
+
+    fn recover(&mut self) {
+        self.small.socket.clear_error();
+        self.large.socket.clear_error();
     }
 }
 

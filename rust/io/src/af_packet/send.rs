@@ -131,6 +131,30 @@ impl Sender for RingSender {
     }
 }
 
+/// Sends a frame now and then, past all rings.
+#[derive(Debug)]
+pub struct FrameSocket(PacketSocket);
+
+impl FrameSocket {
+    /// For the interface of that index.
+    ///
+    /// # Errors
+    /// The system's, as [`super::AfPacket::open`].
+    pub fn open(interface: u32) -> io::Result<Self> {
+        let socket = socket()?;
+        socket.bind(interface, 0)?;
+        Ok(Self(socket))
+    }
+
+    /// Sends a whole frame.
+    ///
+    /// # Errors
+    /// The system's: the interface is down, there is no room.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.0.send(&write_vnet(Offload::NONE, frame.len()), frame)
+    }
+}
+
 fn socket() -> io::Result<PacketSocket> {
     let socket = PacketSocket::open()?;
     socket.set(libc::PACKET_VNET_HDR, 1)?;

@@ -115,6 +115,22 @@ impl PacketSocket {
         if result == 0 { u64::from(statistics.tp_drops) } else { 0 }
     }
 
+    /// Forgets an error that keeps the socket readable, such as an interface that went down.
+    pub fn clear_error(&self) {
+        let (mut error, mut length): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the pointer is to an integer of that length, which the kernel fills. Whether it can is of no
+        // interest.
+        unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ERROR,
+                (&raw mut error).cast(),
+                &raw mut length,
+            )
+        };
+    }
+
     /// Has the kernel send what is ready in the transmit ring, without waiting for room.
     pub fn kick(&self) -> io::Result<()> {
         // SAFETY: without a buffer nothing is read or written but the ring.
@@ -122,7 +138,7 @@ impl PacketSocket {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sends one frame behind its virtio header, past the ring.
+    /// Sends one frame behind its virtio header.
     pub fn send(&self, vnet: &[u8], frame: &[u8]) -> io::Result<()> {
         let part =
             |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
