@@ -1,0 +1,284 @@
+//! A running director, as those who started it see it.
+
+use crate::clock::Clock;
+use crate::config::Configuration;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::upkeep::Upkeep;
+use crate::worker::{Links, Live, Question, Worker, WorkerCounters};
+use arc_swap::ArcSwap;
+use fastlvs_core::conn::ConnectionView;
+use fastlvs_core::service::{ServiceSpec, ServiceTable};
+use fastlvs_io::af_packet::AfPacket;
+use fastlvs_io::capability::missing_capabilities;
+use fastlvs_io::device::Device;
+use fastlvs_io::netlink::{self, Monitor};
+use fastlvs_io::raw::GiveBack;
+use fastlvs_io::wake::Wake;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Events that may wait for the upkeep.
+const EVENTS: usize = 1024;
+/// How long an answer of the worker may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A running director. It ends when it is stopped or dropped, and then leaves nothing behind.
+#[derive(Debug)]
+pub struct Director {
+    // Dropped last to first when stopped: threads before the nftables table, which the plan holds.
+    plan: Arc<Mutex<Plan>>,
+    questions: mpsc::Sender<Question>,
+    worker_wake: Arc<Wake>,
+    upkeep_wake: Arc<Wake>,
+    stop: Arc<AtomicBool>,
+    ended: Arc<Ended>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Which thread ended by itself, and why.
+#[derive(Debug, Default)]
+struct Ended {
+    first: Mutex<Option<(&'static str, String)>>,
+    happened: Condvar,
+}
+
+impl Director {
+    /// Starts a director that does what `configuration` says.
+    ///
+    /// # Errors
+    /// [`Error`] tells by its class what to do about it. Nothing is left behind then.
+    pub fn start(configuration: &Configuration) -> Result<Self, Error> {
+        Self::start_with(configuration, &configuration.specs()?)
+    }
+
+    /// The same for services of the caller's, whose schedulers may be the caller's own, in the place of those in
+    /// `configuration`.
+    ///
+    /// # Errors
+    /// As [`Director::start`].
+    pub fn start_with(configuration: &Configuration, specs: &[ServiceSpec]) -> Result<Self, Error> {
+        check_capabilities()?;
+        let monitor = Monitor::open().map_err(Error::platform("asking the kernel for its network"))?;
+        let clock = Clock::start();
+        let live = Arc::new(ArcSwap::from_pointee(Live::default()));
+        let plan = Plan::new(configuration, specs, monitor.state().clone(), Arc::clone(&live), clock)?;
+        let devices = open_devices(&plan)?;
+        let host = GiveBack::open().map_err(Error::platform("opening a raw socket"))?;
+        let wake = || Wake::new().map(Arc::new).map_err(Error::platform("making an event descriptor"));
+        let (worker_wake, upkeep_wake) = (wake()?, wake()?);
+        let (questions, asked) = mpsc::channel();
+        let (events, taken) = mpsc::sync_channel(EVENTS);
+        let plan = Arc::new(Mutex::new(plan));
+        let links = Links {
+            live,
+            events,
+            on_event: Arc::clone(&upkeep_wake),
+            questions: asked,
+            wake: Arc::clone(&worker_wake),
+            host,
+            spin: configuration.spin,
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let upkeep = Upkeep {
+            monitor,
+            plan: Arc::clone(&plan),
+            events: taken,
+            wake: Arc::clone(&upkeep_wake),
+            stop: Arc::clone(&stop),
+        };
+        let mut director = Self {
+            plan,
+            questions,
+            worker_wake,
+            upkeep_wake,
+            stop,
+            ended: Arc::default(),
+            threads: Vec::new(),
+        };
+        let worker = Worker::new(devices, hash_key(), links);
+        director.spawn("worker", move || {
+            worker.run(clock);
+            Ok(())
+        })?;
+        director.spawn("upkeep", move || upkeep.run())?;
+        Ok(director)
+    }
+
+    /// Does what `configuration` says from now on: services, settings, static neighbours and routes. The
+    /// interfaces stay.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn reconfigure(&self, configuration: &Configuration) -> Result<(), Error> {
+        let specs = configuration.specs()?;
+        {
+            let mut plan = self.plan();
+            specs.iter().try_for_each(ServiceSpec::check)?;
+            plan.configure(configuration);
+        }
+        self.apply(&specs)
+    }
+
+    /// Balances these services from now on. What stays keeps its connections and counters.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn apply(&self, specs: &[ServiceSpec]) -> Result<(), Error> {
+        self.plan().apply(specs)?;
+        self.ask(Question::ServicesChanged)
+    }
+
+    /// What is balanced.
+    #[must_use]
+    pub fn services(&self) -> Arc<ServiceTable> {
+        Arc::clone(self.plan().services())
+    }
+
+    /// The names of the interfaces that are served.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        self.plan().legs().iter().map(|leg| leg.name.clone()).collect()
+    }
+
+    /// The connections as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the worker does not answer.
+    pub fn connections(&self) -> Result<Vec<ConnectionView>, Error> {
+        self.ask(Question::Connections)
+    }
+
+    /// What was counted so far.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the worker does not answer.
+    pub fn counters(&self) -> Result<WorkerCounters, Error> {
+        self.ask(Question::Counters)
+    }
+
+    /// Why a thread of it ended by itself, if one did.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.ended.error()
+    }
+
+    /// Waits for at most `timeout` until a thread of it ends by itself; says why, if one did.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> Option<Error> {
+        let first = self.ended.lock();
+        let waited = self.ended.happened.wait_timeout_while(first, timeout, |first| first.is_none());
+        drop(waited);
+        self.failure()
+    }
+
+    /// Ends it: the kernel's stack is let at everything again.
+    ///
+    /// # Errors
+    /// Why a thread of it had ended before.
+    pub fn stop(self) -> Result<(), Error> {
+        let failure = self.failure();
+        drop(self);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(mpsc::Sender<T>) -> Question) -> Result<T, Error> {
+        let (to, answer) = mpsc::channel();
+        let gone = |problem: &str| Error::Ended { thread: "worker", problem: problem.to_owned() };
+        self.questions.send(question(to)).map_err(|_| gone("it takes no questions"))?;
+        self.worker_wake.wake();
+        answer.recv_timeout(ANSWER).map_err(|_| self.failure().unwrap_or_else(|| gone("it does not answer")))
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (ended, stop) = (Arc::clone(&self.ended), Arc::clone(&self.stop));
+        let body = move || {
+            let mut notice = Notice { ended, stop, thread: name, problem: "it panicked".to_owned() };
+            notice.problem = match work() {
+                Ok(()) => "it had nothing more to do".to_owned(),
+                Err(error) => error.to_string(),
+            };
+        };
+        let thread = thread::Builder::new().name(format!("fastlvs-{name}")).spawn(body);
+        self.threads.push(thread.map_err(Error::platform("starting a thread"))?);
+        Ok(())
+    }
+}
+
+impl Drop for Director {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        let _gone = self.questions.send(Question::Stop);
+        self.worker_wake.wake();
+        self.upkeep_wake.wake();
+        for thread in self.threads.drain(..) {
+            // A panic was noted as the thread's end.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl Ended {
+    fn lock(&self) -> MutexGuard<'_, Option<(&'static str, String)>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self) -> Option<Error> {
+        self.lock().as_ref().map(|(thread, problem)| Error::Ended { thread, problem: problem.clone() })
+    }
+}
+
+/// Notes the end of a thread, however it ends.
+struct Notice {
+    ended: Arc<Ended>,
+    stop: Arc<AtomicBool>,
+    thread: &'static str,
+    problem: String,
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if !self.stop.load(Relaxed) {
+            let problem = std::mem::take(&mut self.problem);
+            self.ended.lock().get_or_insert((self.thread, problem));
+            self.ended.happened.notify_all();
+        }
+    }
+}
+
+fn check_capabilities() -> Result<(), Error> {
+    let missing = missing_capabilities();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_or("PROGRAM".to_owned(), |path| path.display().to_string());
+    Err(Error::Capability { missing: missing.join(", "), program })
+}
+
+fn open_devices(
+    plan: &Plan,
+) -> Result<Vec<impl Device<Receiver: Send + 'static, Sender: Send + 'static> + use<>>, Error> {
+    let open = |leg: &crate::network::Leg| {
+        let link: Option<&netlink::Link> = plan.kernel().links.get(&leg.index);
+        AfPacket::open(leg.index, link.map_or(1500, |link| link.mtu))
+            .map_err(|error| Error::Interface { name: leg.name.clone(), problem: error.to_string() })
+    };
+    plan.legs().iter().map(open).collect()
+}
+
+/// Random: clients are not to know which tuples collide.
+fn hash_key() -> (u64, u64) {
+    let random = || RandomState::new().hash_one(0_u8);
+    (random(), random())
+}

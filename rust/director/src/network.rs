@@ -1,0 +1,124 @@
+//! The network of a director's snapshot, made from what the kernel says and what the configuration adds.
+
+use crate::config::{StaticNeighbour, StaticRoute};
+use crate::error::Error;
+use fastlvs_core::net::{InterfaceId, Prefix};
+use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
+use fastlvs_io::netlink;
+use std::net::IpAddr;
+
+/// An interface that the director serves: its place in the list is its [`InterfaceId`].
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// The kernel's number.
+    pub index: u32,
+    /// Its name when the director started.
+    pub name: String,
+}
+
+/// The interfaces of these names; without names, all that are up but loopbacks.
+pub fn legs(state: &netlink::State, names: &[String]) -> Result<Vec<Leg>, Error> {
+    let leg = |link: &netlink::Link| Leg { index: link.index, name: link.name.clone() };
+    if names.is_empty() {
+        let usable = state.links.values().filter(|link| link.up && link.ethernet && !link.loopback);
+        let legs: Vec<_> = usable.map(leg).collect();
+        if legs.is_empty() {
+            let problem = "no Ethernet interface is up; name one that exists, or `ip link set NAME up`";
+            return Err(Error::Interface { name: "any".to_owned(), problem: problem.to_owned() });
+        }
+        return Ok(legs);
+    }
+    let find = |name: &String| {
+        let error = |problem: String| Error::Interface { name: name.clone(), problem };
+        match state.link(name) {
+            None => {
+                let known: Vec<_> = state.links.values().map(|link| link.name.as_str()).collect();
+                Err(error(format!("there is none of that name; there are {}", known.join(" "))))
+            }
+            Some(link) if link.loopback || !link.ethernet => {
+                Err(error("is not an Ethernet interface, which alone can be served".to_owned()))
+            }
+            Some(link) if !link.up => Err(error(format!("is down; `ip link set {name} up`"))),
+            Some(link) => Ok(leg(link)),
+        }
+    };
+    names.iter().map(find).collect()
+}
+
+/// The network as the kernel has it now. `vips` that no interface of the host has belong to the engine.
+pub fn network(
+    state: &netlink::State,
+    legs: &[Leg],
+    routes: &[StaticRoute],
+    neighbours: &[StaticNeighbour],
+    vips: impl IntoIterator<Item = IpAddr>,
+) -> Network {
+    let interfaces = legs.iter().map(|leg| interface(state, leg)).collect();
+    let id =
+        |index: u32| legs.iter().position(|leg| leg.index == index).map(|place| InterfaceId(place as u16));
+    let local = state.addresses.iter().map(|address| Prefix::host(address.prefix.address()));
+    let of_table = state.routes.iter().filter(|route| route.kind == netlink::RouteKind::Local);
+    let local: Vec<_> = local.chain(of_table.map(|route| route.destination)).collect();
+    let mut owned: Vec<_> =
+        vips.into_iter().filter(|vip| !local.iter().any(|prefix| prefix.contains(*vip))).collect();
+    owned.sort_unstable();
+    owned.dedup();
+    let known =
+        state.neighbours.iter().filter_map(|((link, address), mac)| Some((id(*link)?, *address, *mac)));
+    let mut network = Network::new(interfaces)
+        .with_routes(state.routes.iter().filter_map(|route| kernel_route(route, &id)))
+        .with_local(local)
+        .with_owned(owned)
+        .with_neighbours(known);
+    for route in routes {
+        let on_link = |address| link_of(&network, address);
+        let named = route.interface.as_deref().and_then(|name| network.interface_named(name));
+        let Some(interface) = named.or_else(|| route.via.and_then(on_link)) else {
+            tracing::warn!("route {}: no interface of the director leads there", route.destination);
+            continue;
+        };
+        let kind = RouteKind::Unicast { interface, via: route.via, mtu: route.mtu, source: None };
+        network = network.with_routes([Route { destination: route.destination, kind, metric: 0 }]);
+    }
+    let placed: Vec<_> = neighbours
+        .iter()
+        .filter_map(|neighbour| {
+            let named = neighbour.interface.as_deref().and_then(|name| network.interface_named(name));
+            Some((named.or_else(|| link_of(&network, neighbour.address))?, neighbour.address, neighbour.mac))
+        })
+        .collect();
+    network.with_neighbours(placed)
+}
+
+/// The interface on whose link an address is.
+fn link_of(network: &Network, address: IpAddr) -> Option<InterfaceId> {
+    match network.path(address)? {
+        Path::Out(output) if output.hop.address == address => Some(output.hop.interface),
+        _ => None,
+    }
+}
+
+/// One that has gone, or is down, has no addresses any more, so nothing is sent by it.
+fn interface(state: &netlink::State, leg: &Leg) -> Interface {
+    let link = state.links.get(&leg.index);
+    let addresses = state.addresses.iter().filter(|address| address.link == leg.index);
+    Interface {
+        name: link.map_or(&leg.name, |link| &link.name).clone(),
+        mac: link.and_then(|link| link.mac).unwrap_or_default(),
+        mtu: link.map_or(1500, |link| link.mtu),
+        addresses: addresses.map(|address| address.prefix).collect(),
+    }
+}
+
+/// A route by an interface that is not served leads nowhere.
+fn kernel_route(route: &netlink::Route, id: &impl Fn(u32) -> Option<InterfaceId>) -> Option<Route> {
+    let kind = match &route.kind {
+        netlink::RouteKind::Local => return None,
+        netlink::RouteKind::Unreachable => RouteKind::Unreachable,
+        netlink::RouteKind::Unicast { link, via, mtu, source } => match id(*link) {
+            Some(interface) => RouteKind::Unicast { interface, via: *via, mtu: *mtu, source: *source },
+            None => RouteKind::Unreachable,
+        },
+    };
+    Some(Route { destination: route.destination, kind, metric: route.metric })
+}

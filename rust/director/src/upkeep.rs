@@ -1,0 +1,139 @@
+//! The thread beside the worker: it follows what the kernel says of the network, finds neighbours out,
+//! lets the kernel at what the director needs no longer, and watches who else answers for a VIP.
+
+use crate::error::Error;
+use crate::network::Leg;
+use crate::plan::Plan;
+use crate::watch::Watch;
+use crate::worker::Event;
+use fastlvs_core::network::{Network, Path};
+use fastlvs_io::netlink::Monitor;
+use fastlvs_io::wake::{PollSet, Wake};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks after which the kernel is asked to confirm the neighbours that the director uses: its own packets do not
+/// tell it that they are reachable. Linux deems one stale after half a minute on average.
+const CONFIRM: u64 = 20;
+/// Ticks after which the links are asked who has the VIPs.
+const PROBE: u64 = 30;
+/// Neighbours that are kept confirmed: routers and real servers, hardly clients.
+const KEPT: usize = 4096;
+
+/// The thread's state.
+#[derive(Debug)]
+pub struct Upkeep {
+    /// What the kernel says.
+    pub monitor: Monitor,
+    /// What follows from it.
+    pub plan: Arc<Mutex<Plan>>,
+    /// What the worker cannot do itself.
+    pub events: mpsc::Receiver<Event>,
+    /// Wakes this thread.
+    pub wake: Arc<Wake>,
+    /// Tells it to end.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Upkeep {
+    /// Works until it is told to end.
+    pub fn run(mut self) -> Result<(), Error> {
+        let legs = self.plan().legs().to_vec();
+        let mut watch = Watch::new(&legs)?;
+        let mut wanted: HashSet<(u32, IpAddr)> = HashSet::new();
+        let mut poll = PollSet::default();
+        let (mut next, mut ticks) = (Instant::now(), 0_u64);
+        while !self.stop.load(Relaxed) {
+            let now = Instant::now();
+            if now >= next {
+                self.tick(ticks, &mut wanted, &mut watch);
+                (next, ticks) = (now + TICK, ticks + 1);
+            }
+            let descriptors = [self.monitor.as_fd(), self.wake.as_fd()];
+            let readable = poll
+                .wait(&descriptors, Some(next.saturating_duration_since(now)))
+                .map_err(Error::platform("waiting for the kernel"))?;
+            let (kernel_says, woken) = (readable.is(0), readable.is(1));
+            if woken {
+                self.wake.clear();
+                self.take_events(&legs, &mut wanted, &mut watch);
+            }
+            if kernel_says {
+                self.observe();
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, ticks: u64, wanted: &mut HashSet<(u32, IpAddr)>, watch: &mut Watch) {
+        if let Err(error) = self.plan().tidy() {
+            tracing::warn!("{error}");
+        }
+        if ticks.is_multiple_of(CONFIRM) {
+            wanted.extend(self.hops_of_servers());
+            for (link, address) in wanted.iter() {
+                self.resolve(*link, *address);
+            }
+        }
+        if ticks % PROBE == 1 {
+            watch.probe(&self.plan());
+        }
+    }
+
+    fn take_events(&mut self, legs: &[Leg], wanted: &mut HashSet<(u32, IpAddr)>, watch: &mut Watch) {
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                Event::Wanted(interface, address) => {
+                    let link = legs[usize::from(interface.0)].index;
+                    self.resolve(link, address);
+                    if wanted.len() < KEPT {
+                        wanted.insert((link, address));
+                    }
+                }
+                Event::Claimed(interface, vip, mac) => watch.claimed(&self.plan(), interface, vip, mac),
+            }
+        }
+    }
+
+    fn observe(&mut self) {
+        match self.monitor.update() {
+            Ok(changed) if changed.any() => {
+                let state = self.monitor.state().clone();
+                if let Err(error) = self.plan().observe(state) {
+                    tracing::error!("{error}");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!("the kernel's network messages: {error}"),
+        }
+    }
+
+    fn resolve(&self, link: u32, address: IpAddr) {
+        if let Err(error) = self.monitor.resolve(link, address) {
+            tracing::debug!("neighbour {address}: {error}");
+        }
+    }
+
+    /// The neighbours on the ways to the real servers.
+    fn hops_of_servers(&self) -> Vec<(u32, IpAddr)> {
+        let plan = self.plan();
+        let network: Arc<Network> = plan.published();
+        let servers = plan.specs().iter().flat_map(|spec| &spec.servers);
+        let hop = |address| match network.path(address) {
+            Some(Path::Out(output)) => {
+                Some((plan.legs()[usize::from(output.hop.interface.0)].index, output.hop.address))
+            }
+            _ => None,
+        };
+        servers.filter_map(|server| hop(server.endpoint.address)).collect()
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,279 @@
+//! The thread that forwards: frames in, a decision, frames out.
+
+use crate::claims::Claims;
+use crate::clock::Clock;
+use crate::ports::{Lost, Ports};
+use arc_swap::ArcSwap;
+use fastlvs_core::conn::ConnectionView;
+use fastlvs_core::counters::Counters;
+use fastlvs_core::forward::segment;
+use fastlvs_core::frame::Frame;
+use fastlvs_core::net::{InterfaceId, Mac};
+use fastlvs_core::packet::{self, Packet, Parsed};
+use fastlvs_core::pipeline::{Pipeline, Snapshot};
+use fastlvs_core::time::{Duration, Instant};
+use fastlvs_core::verdict::Verdict;
+use fastlvs_io::device::{Device, Received, Receiver, Sender};
+use fastlvs_io::raw::GiveBack;
+use fastlvs_io::wake::{PollSet, Wake};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+/// Frames taken from a device before the next one's turn, and sent with one system call.
+const BATCH: usize = 64;
+/// The longest sleep: connections expire and frames stop waiting at least this often.
+const SLEEP: Duration = Duration::from_millis(100);
+/// An aggregate of the greatest length with its link-layer header and VLAN tags.
+const SCRATCH: usize = 65_535 + 14 + 8;
+
+/// What a worker decides from; replaced as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Services, network and settings.
+    pub snapshot: Snapshot,
+    /// What the kernel's stack is kept away from.
+    pub claims: Claims,
+}
+
+/// What a worker cannot do itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A neighbour's link-layer address is wanted.
+    Wanted(InterfaceId, IpAddr),
+    /// Somebody on the link says that it has this address.
+    Claimed(InterfaceId, Ipv4Addr, Mac),
+}
+
+/// A question from outside, and where the answer goes.
+#[derive(Debug)]
+pub enum Question {
+    /// The connections as they are now.
+    Connections(mpsc::Sender<Vec<ConnectionView>>),
+    /// What was counted.
+    Counters(mpsc::Sender<WorkerCounters>),
+    /// The services were changed; answered when the worker has seen it.
+    ServicesChanged(mpsc::Sender<()>),
+    /// End.
+    Stop,
+}
+
+/// What a worker counted.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerCounters {
+    /// Frames by verdict.
+    pub pipeline: Counters,
+    /// Frames that never reached the worker: it was too slow for its ring.
+    pub missed: u64,
+    /// Frames that were lost after they had been sent on.
+    pub lost: Lost,
+    /// Packets given back to the host.
+    pub given_back: u64,
+}
+
+/// A worker's connections to the rest of the director.
+#[derive(Debug)]
+pub struct Links {
+    /// What it decides from.
+    pub live: Arc<ArcSwap<Live>>,
+    /// Where it tells of events; when that is full they are told later, or never.
+    pub events: mpsc::SyncSender<Event>,
+    /// Wakes who takes the events.
+    pub on_event: Arc<Wake>,
+    /// What it is asked.
+    pub questions: mpsc::Receiver<Question>,
+    /// Wakes the worker.
+    pub wake: Arc<Wake>,
+    /// The way to the host's own stack.
+    pub host: GiveBack,
+    /// How long to look for packets after the last one before it sleeps.
+    pub spin: Duration,
+}
+
+/// One worker: devices, connections, and the thread's state.
+#[derive(Debug)]
+pub struct Worker<R, S> {
+    receivers: Vec<R>,
+    ports: Ports<S>,
+    pipeline: Pipeline,
+    links: Links,
+    live: Arc<Live>,
+    counters: WorkerCounters,
+    scratch: Box<[u8]>,
+}
+
+impl<R: Receiver, S: Sender> Worker<R, S> {
+    /// A worker on these devices, whose places are their [`InterfaceId`]s. `hash_key` guards its
+    /// connection table.
+    pub fn new<D>(devices: impl IntoIterator<Item = D>, hash_key: (u64, u64), links: Links) -> Self
+    where
+        D: Device<Receiver = R, Sender = S>,
+    {
+        let (receivers, senders) = devices.into_iter().map(Device::split).unzip();
+        Self {
+            receivers,
+            ports: Ports::new(senders),
+            pipeline: Pipeline::new(hash_key),
+            live: links.live.load_full(),
+            links,
+            counters: WorkerCounters::default(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+        }
+    }
+
+    /// Forwards until it is told to stop.
+    pub fn run(mut self, clock: Clock) {
+        let mut poll = PollSet::default();
+        let mut busy = clock.now();
+        loop {
+            let now = clock.now();
+            if self.answer(now) {
+                return;
+            }
+            if self.poll(now) > 0 {
+                busy = now;
+            } else if now.since(busy) >= self.links.spin {
+                self.sleep(&mut poll);
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Forwards what is there now, one batch of each device; says how many frames that were.
+    pub fn poll(&mut self, now: Instant) -> usize {
+        self.refresh(now);
+        self.pipeline.advance(now);
+        let mut taken = 0;
+        for number in 0..self.receivers.len() {
+            taken += self.forward(InterfaceId(number as u16), now);
+            self.ports.flush();
+        }
+        if self.ports.has_waiting() {
+            self.ask();
+        }
+        taken
+    }
+
+    fn forward(&mut self, interface: InterfaceId, now: Instant) -> usize {
+        let Self { receivers, ports, pipeline, links, live, counters, scratch } = self;
+        let mut host = Host { live, links, scratch, counters };
+        receivers[usize::from(interface.0)].receive(BATCH, |received| {
+            let Received { bytes, offload, truncated } = received;
+            if truncated {
+                return pipeline.truncated();
+            }
+            let frame = Frame { interface, bytes, offload };
+            if pipeline.process(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
+                host.leave(&frame);
+            }
+        })
+    }
+
+    /// Takes the newest snapshot, and sends what waited for a neighbour that it knows.
+    fn refresh(&mut self, now: Instant) {
+        self.ports.set_time(now);
+        let live = self.links.live.load();
+        let changed = !Arc::ptr_eq(&live, &self.live);
+        if changed {
+            self.live = Arc::clone(&live);
+        }
+        if changed || self.ports.has_overdue() {
+            self.ports.retry(&self.live.snapshot.network);
+        }
+    }
+
+    fn ask(&mut self) {
+        let links = &self.links;
+        self.ports.questions(|interface, address| links.tell(Event::Wanted(interface, address)));
+    }
+
+    /// Answers who asks; says whether it was told to stop.
+    fn answer(&mut self, now: Instant) -> bool {
+        while let Ok(question) = self.links.questions.try_recv() {
+            // Who asked may have gone meanwhile.
+            let _gone = match question {
+                Question::Stop => return true,
+                Question::Connections(to) => to.send(self.pipeline.views(now).collect()).is_err(),
+                Question::Counters(to) => to.send(self.counted()).is_err(),
+                Question::ServicesChanged(to) => {
+                    self.refresh(now);
+                    self.pipeline.services_changed(&self.live.snapshot, now);
+                    to.send(()).is_err()
+                }
+            };
+        }
+        false
+    }
+
+    fn counted(&mut self) -> WorkerCounters {
+        self.counters.missed += self.receivers.iter_mut().map(Receiver::missed).sum::<u64>();
+        let lost = self.ports.lost();
+        self.counters.lost.refused += lost.refused;
+        self.counters.lost.abandoned += lost.abandoned;
+        WorkerCounters { pipeline: self.pipeline.counters().clone(), ..self.counters.clone() }
+    }
+
+    /// Waits for a frame, a question or a moment.
+    fn sleep(&mut self, poll: &mut PollSet) {
+        let woken = {
+            let mut descriptors = vec![self.links.wake.as_fd()];
+            descriptors.extend(self.receivers.iter().flat_map(Receiver::descriptors));
+            let readable =
+                poll.wait(&descriptors, Some(SLEEP)).map(|readable| (readable.is(0), readable.any()));
+            // Without poll(2) there is still the next look.
+            readable.unwrap_or_default()
+        };
+        if woken.0 {
+            self.links.wake.clear();
+        } else if woken.1 {
+            self.receivers.iter_mut().for_each(Receiver::recover);
+        }
+    }
+}
+
+impl Links {
+    fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_ok() {
+            self.on_event.wake();
+        }
+    }
+}
+
+/// What is done with frames that the engine leaves to the host.
+struct Host<'a> {
+    live: &'a Live,
+    links: &'a Links,
+    scratch: &'a mut [u8],
+    counters: &'a mut WorkerCounters,
+}
+
+impl Host<'_> {
+    /// Gives a packet back that the kernel was kept away from. Of all others it has the original.
+    fn leave(&mut self, frame: &Frame<'_>) {
+        match packet::parse(frame) {
+            Ok(Parsed::Ip(packet)) if self.live.claims.take(&packet, &self.live.snapshot.network) => {
+                self.give_back(&packet);
+            }
+            Ok(Parsed::Arp(arp)) => {
+                let address = arp.sender();
+                let is_vip = |(_, vip): &(_, fastlvs_core::net::Endpoint)| vip.address == IpAddr::V4(address);
+                if self.live.claims.services.iter().any(is_vip) {
+                    self.links.tell(Event::Claimed(frame.interface, address, arp.sender_mac()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn give_back(&mut self, packet: &Packet<'_>) {
+        let network = packet.network;
+        let done = segment::finished(packet, self.scratch, |frame| {
+            // The kernel may refuse: it has no route, or the packet does not fit. So it would have done itself.
+            let _refused = self.links.host.send(&frame[network..]);
+            Ok(())
+        });
+        self.counters.given_back += u64::from(done.is_ok());
+    }
+}
