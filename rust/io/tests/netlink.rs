@@ -196,6 +196,28 @@ fn addresses_and_routes_appear_change_and_vanish() {
 }
 
 #[test]
+fn routes_follow_the_next_hop_objects_that_they_use() {
+    in_namespace("routes_follow_the_next_hop_objects_that_they_use", || {
+        ip("link add near type veth peer name far");
+        ip("link set near up");
+        ip("link set far up");
+        ip("address add 192.0.2.1/24 dev near");
+        let mut monitor = Monitor::open().unwrap();
+        let via = |state: &State| match routes(state, "198.51.100.0/24")[..] {
+            [Route { kind: RouteKind::Unicast { via, .. }, .. }] => *via,
+            _ => None,
+        };
+        ip("nexthop add id 1 via 192.0.2.2 dev near");
+        ip("route add 198.51.100.0/24 nhid 1");
+        follow(&mut monitor, "the route", |state| via(state) == Some(address("192.0.2.2")));
+        ip("nexthop replace id 1 via 192.0.2.3 dev near");
+        follow(&mut monitor, "its other next hop", |state| via(state) == Some(address("192.0.2.3")));
+        ip("nexthop del id 1");
+        follow(&mut monitor, "the route gone", |state| routes(state, "198.51.100.0/24").is_empty());
+    });
+}
+
+#[test]
 fn an_address_counts_when_duplicate_detection_is_over() {
     in_namespace("an_address_counts_when_duplicate_detection_is_over", || {
         ip("link add near type veth peer name far");

@@ -20,6 +20,9 @@ use netlink_packet_route::route::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// From linux/rtnetlink.h.
+const RTM_DELNEXTHOP: u16 = 105;
+
 /// What one message says, as far as it concerns us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
@@ -35,6 +38,8 @@ pub(super) enum Event {
     Route { route: Route, replaces: bool },
     /// A route is gone.
     RouteGone(Route),
+    /// A next hop object is gone, that any number of routes may have used.
+    NextHopGone,
     /// A neighbour's link-layer address, `None` when it has none that can be used.
     Neighbour { link: u32, address: IpAddr, mac: Option<Mac>, permanent: bool },
 }
@@ -58,6 +63,7 @@ impl Event {
                 route(payload).map(|route| Self::Route { route, replaces })
             }
             libc::RTM_DELROUTE => route(payload).map(Self::RouteGone),
+            RTM_DELNEXTHOP => Some(Self::NextHopGone),
             libc::RTM_NEWNEIGH => neighbour(payload, true),
             libc::RTM_DELNEIGH => neighbour(payload, false),
             _ => None,

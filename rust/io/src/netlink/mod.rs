@@ -35,13 +35,14 @@ const UPDATE_DATAGRAMS: usize = 65_536;
 /// How long the kernel may take for an answer; it answers at once.
 const ANSWER_SECONDS: libc::time_t = 5;
 
-const GROUPS: [u32; 6] = [
+const GROUPS: [u32; 7] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_IPV4_IFADDR,
     libc::RTNLGRP_IPV4_ROUTE,
     libc::RTNLGRP_IPV6_IFADDR,
     libc::RTNLGRP_IPV6_ROUTE,
+    libc::RTNLGRP_NEXTHOP,
 ];
 
 /// Follows the network of the namespace that it was opened in. Readable (poll(2)) when there is
@@ -54,6 +55,8 @@ pub struct Monitor {
     requests: Socket,
     sequence: u32,
     state: State,
+    /// Whether only a dump can tell what the state is.
+    unsure: bool,
     buffer: Vec<u8>,
 }
 
@@ -66,6 +69,7 @@ impl Monitor {
             requests: open_socket()?,
             sequence: 0,
             state: State::default(),
+            unsure: false,
             buffer: vec![0; DATAGRAM],
         };
         let notices = monitor.notices.as_fd();
@@ -87,24 +91,24 @@ impl Monitor {
 
     /// Takes in all notifications that are queued, without waiting for more. Reads everything anew
     /// when the kernel had to drop some, or when one has consequences that the kernel tells nobody
-    /// (IPv4 routes go silently with a link or an address).
+    /// (IPv4 routes go silently with a link, an address or a next hop). After an error, the next call
+    /// does.
     pub fn update(&mut self) -> io::Result<Changed> {
         let mut changed = Changed::default();
-        let mut unsure = false;
         for _ in 0..UPDATE_DATAGRAMS {
             let length = match receive(&self.notices, &mut self.buffer, libc::MSG_DONTWAIT) {
                 Ok(length) => length,
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => break,
                     Some(libc::ENOBUFS) => {
-                        unsure = true;
+                        self.unsure = true;
                         continue;
                     }
                     _ => return Err(error),
                 },
             };
-            // Once unsure, the rest of the queue is older than the dump to come and only drained.
-            if unsure {
+            // The rest of the queue is older than the dump to come: it is only drained.
+            if self.unsure {
                 continue;
             }
             for (header, payload) in messages(&self.buffer[..length]) {
@@ -112,16 +116,17 @@ impl Monitor {
                     None | Some(Outcome::Nothing) => {}
                     Some(Outcome::Network) => changed.network = true,
                     Some(Outcome::Neighbours) => changed.neighbours = true,
-                    Some(Outcome::Unsure) => unsure = true,
+                    Some(Outcome::Unsure) => self.unsure = true,
                 }
             }
         }
-        if unsure {
+        if self.unsure {
             let state = self.dump()?;
             let more = self.state.difference(&state);
             changed.network |= more.network;
             changed.neighbours |= more.neighbours;
             self.state = state;
+            self.unsure = false;
         }
         Ok(changed)
     }

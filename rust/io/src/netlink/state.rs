@@ -153,6 +153,8 @@ impl State {
             Event::LinkGone(_) | Event::Address(_) | Event::AddressGone(_) => Outcome::Nothing,
             Event::Route { route, replaces } => self.set_route(route, replaces),
             Event::RouteGone(route) => self.remove_route(&route),
+            // IPv4 routes through it go without a word.
+            Event::NextHopGone => Outcome::Unsure,
             Event::Neighbour { link, address, mac, permanent } => {
                 self.set_neighbour((link, address), mac, permanent)
             }
