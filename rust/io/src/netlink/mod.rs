@@ -91,8 +91,8 @@ impl Monitor {
 
     /// Takes in all notifications that are queued, without waiting for more. Reads everything anew
     /// when the kernel had to drop some, or when one has consequences that the kernel tells nobody
-    /// (IPv4 routes go silently with a link, an address or a next hop). After an error, the next call
-    /// does.
+    /// (IPv4 routes go silently with a link or a next hop object, on older kernels with an address
+    /// too). After an error, the next call does.
     pub fn update(&mut self) -> io::Result<Changed> {
         let mut changed = Changed::default();
         for _ in 0..UPDATE_DATAGRAMS {

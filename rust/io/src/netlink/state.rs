@@ -148,7 +148,7 @@ impl State {
                 self.addresses.push(address);
                 Outcome::Network
             }
-            // So do IPv4 routes that prefer it as their source; a secondary address may become primary.
+            // Another peer may share it; older kernels do not name the IPv4 routes that preferred it.
             Event::AddressGone(address) if self.addresses.contains(&address) => Outcome::Unsure,
             Event::LinkGone(_) | Event::Address(_) | Event::AddressGone(_) => Outcome::Nothing,
             Event::Route { route, replaces } => self.set_route(route, replaces),
