@@ -94,11 +94,20 @@ class Host:
         return self.requests(url, 1, upload=upload, timeout=timeout)[0]
 
     def requests(
-        self, url: str, count: int, *, concurrency: int = 1, upload: int = 0, timeout: float = 10.0
+        self,
+        url: str,
+        count: int,
+        *,
+        concurrency: int = 1,
+        upload: int = 0,
+        hold: bool = False,
+        timeout: float = 10.0,
     ) -> list[Answer]:
-        """Makes ``count`` requests, each on a connection of its own, ``concurrency`` at a time."""
+        """Makes ``count`` requests, each on a connection of its own, ``concurrency`` at a time. With ``hold``
+        every connection stays open until all requests are answered."""
         plan = {
-            "url": url, "count": count, "concurrency": concurrency, "upload": upload, "timeout": timeout,
+            "url": url, "count": count, "concurrency": concurrency, "upload": upload, "hold": hold,
+            "timeout": timeout,
         }  # fmt: skip
         limit = 30.0 + 3 * timeout * -(-count // concurrency)
         done = self.run(*_program("web.py"), "fetch", input=json.dumps(plan), timeout=limit)
@@ -114,6 +123,14 @@ class Host:
             pairs = zip(names.split()[1:], values.split()[1:], strict=True)
             counters.update({protocol + name: int(value) for name, value in pairs})
         return counters
+
+    def finish_checksums(self) -> None:
+        """From now on this host's stack finishes its checksums itself, instead of leaving that to the device.
+
+        Between veth pairs a device's checksums are never made, nor looked at; these are on the wire, and every
+        receiver verifies them (``TcpInCsumErrors``).
+        """
+        self.run(*_program("checksums.py"), *self.interfaces)
 
     @contextmanager
     def capture(self, *interfaces: str) -> Iterator[list[Captured]]:

@@ -7,7 +7,7 @@
 * ``POST`` gives the SHA-256 of what was sent, in hexadecimal.
 
 ``web.py fetch`` reads a plan as JSON from standard input (``url``, ``count``, ``concurrency``, ``upload``,
-``timeout``), makes each request on a connection of its own, and writes a JSON list of what came.
+``hold``, ``timeout``), makes each request on a connection of its own, and writes a JSON list of what came.
 """
 
 from __future__ import annotations
@@ -44,15 +44,24 @@ def serve(name: str, ports: list[int]) -> None:
 
 
 def fetch(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Makes the requests of a plan."""
+    """Makes the requests of a plan. With ``hold`` their connections are closed when all have been answered."""
     body = content(plan["upload"]) if plan["upload"] else None
+    held: list[http.client.HTTPConnection] | None = [] if plan["hold"] else None
     with ThreadPoolExecutor(plan["concurrency"]) as threads:
-        tasks = [threads.submit(request, plan["url"], body, plan["timeout"]) for _ in range(plan["count"])]
-        return [task.result() for task in tasks]
+        tasks = [
+            threads.submit(request, plan["url"], body, plan["timeout"], held) for _ in range(plan["count"])
+        ]
+        answers = [task.result() for task in tasks]
+    for connection in held or ():
+        connection.close()
+    return answers
 
 
-def request(url: str, body: bytes | None, timeout: float) -> dict[str, Any]:
-    """One request on a new connection; ``timeout`` limits each wait for the network, in seconds."""
+def request(
+    url: str, body: bytes | None, timeout: float, held: list[http.client.HTTPConnection] | None
+) -> dict[str, Any]:
+    """One request on a new connection; ``timeout`` limits each wait for the network, in seconds. The connection
+    is closed, or added to ``held``."""
     place = urlsplit(url)
     began = time.monotonic()
     answer: dict[str, Any] = {
@@ -65,9 +74,8 @@ def request(url: str, body: bytes | None, timeout: float) -> dict[str, Any]:
     }
     connection = http.client.HTTPConnection(place.hostname or "", place.port or 80, timeout=timeout)
     try:
-        connection.request(
-            "GET" if body is None else "POST", place.path or "/", body, {"Connection": "close"}
-        )
+        method, after = "GET" if body is None else "POST", "close" if held is None else "keep-alive"
+        connection.request(method, place.path or "/", body, {"Connection": after})
         response = connection.getresponse()
         received = response.read()
         answer |= {"server": response.headers["Server"], "status": response.status, "size": len(received)}
@@ -75,7 +83,10 @@ def request(url: str, body: bytes | None, timeout: float) -> dict[str, Any]:
     except (OSError, http.client.HTTPException) as error:
         answer["error"] = f"{type(error).__name__}: {error}"
     finally:
-        connection.close()
+        if held is None:
+            connection.close()
+        else:
+            held.append(connection)
     return answer | {"seconds": time.monotonic() - began}
 
 
