@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -100,16 +101,25 @@ def test_the_table_has_a_line_for_each_combination() -> None:
         result(),
         result(combination=matrix.Combination(TUN, "sh"), counts=(24, 0, 0), retransmissions=5),
     ]
-    lines = [line.split("│")[1:-1] for line in printed(report.table(results)).splitlines() if "│" in line]
-    cells = [[cell.strip() for cell in line] for line in lines]
-    assert cells[0][:2] == ["NAT", "rr"]
-    assert cells[0][2:8] == ["24", "24", "8", "8", "8", "8 8 8"]
-    assert cells[1][0] == "TUN"
-    assert [row[-1] for row in cells] == ["right", "wrong"]
-    assert cells[1][-2] == "5"
+    lines = printed(report.table(results)).splitlines()
+    cells = [re.split("  +", line.strip()) for line in lines if " of 24 " in line]
+    assert cells == [
+        ["NAT rr", "24 of 24", "8 8 8", "8 8 8", "in turn", "0", "0", "right"],
+        ["TUN sh", "24 of 24", "24 0 0", "8 8 8", "in turn", "0", "5", "wrong"],
+    ]
     told = printed(report.conclusion(results))
     assert "TUN sh: fell 24 0 0, expected 8 8 8 (in turn)" in told
     assert "48 of 48 requests answered; 1 of 2 right" in told
+
+
+def test_the_table_fits_a_terminal() -> None:
+    """Of 80 columns, with whatever is in it."""
+    wide = result(counts=(500, 0, 0), sent=500, answered=500, retransmissions=1000)
+    rows = [
+        replace(wide, combination=matrix.Combination(TUN, name), expectation=expected(name, LOAD))
+        for name in SCHEDULERS
+    ]
+    assert "…" not in printed(report.table(rows))
 
 
 def test_results_are_plain_values() -> None:
@@ -186,7 +196,7 @@ def test_every_scheduler_has_a_rule_of_its_own() -> None:
 
 
 def printed(what: object) -> str:
-    console = Console(file=io.StringIO(), width=160, color_system=None)
+    console = Console(file=io.StringIO(), width=80, color_system=None)
     console.print(what)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

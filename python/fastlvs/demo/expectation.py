@@ -39,6 +39,7 @@ class Expectation:
     low: tuple[int, ...]
     high: tuple[int, ...]
     why: str
+    """The rule in two words."""
 
     def allows(self, counts: Sequence[int]) -> bool:
         """Whether the requests fell as they have to."""
@@ -59,7 +60,7 @@ def expected(scheduler: str, load: Load) -> Expectation:
     """
     if load.concurrency > 1 and scheduler in _ORDERLY:
         every = (load.requests,) * len(load.weights)
-        return Expectation((0,) * len(every), every, "timing decides")
+        return Expectation((0,) * len(every), every, "timing")
     return SCHEDULERS[scheduler](load)
 
 
@@ -80,37 +81,37 @@ def _wrr(load: Load) -> Expectation:
 
 
 def _lc(load: Load) -> Expectation:
-    return _held(load, lambda active, weight: Fraction(active), "fewest open, weight ignored")
+    return _held(load, lambda active, weight: Fraction(active), "fewest open")
 
 
 def _wlc(load: Load) -> Expectation:
-    return _held(load, lambda active, weight: Fraction(active, weight), "fewest open by weight")
+    return _held(load, lambda active, weight: Fraction(active, weight), "open/weight")
 
 
 def _sed(load: Load) -> Expectation:
-    return _held(load, lambda active, weight: Fraction(active + 1, weight), "shortest expected delay")
+    return _held(load, lambda active, weight: Fraction(active + 1, weight), "least delay")
 
 
 def _nq(load: Load) -> Expectation:
     def cost(active: int, weight: int) -> Fraction:
         return Fraction(active + 1, weight) if active else Fraction(0)
 
-    return _held(load, cost, "idle first, then as sed")
+    return _held(load, cost, "idle or sed")
 
 
 def _dh(load: Load) -> Expectation:
     # Weights give no server more of the table.
     table = _table([1] * len(load.weights))
-    return _one(load, table[_hash(load.vip)], "the VIP's hash")
+    return _one(load, table[_hash(load.vip)], "VIP hash")
 
 
 def _sh(load: Load) -> Expectation:
-    return _one(load, _table(load.weights)[_hash(load.client)], "the client's hash")
+    return _one(load, _table(load.weights)[_hash(load.client)], "client hash")
 
 
 def _lblc(load: Load) -> Expectation:
     # The first choice is wlc's among idle servers: the newest. One request at a time never overloads it.
-    return _one(load, len(load.weights) - 1, "one VIP, one server")
+    return _one(load, len(load.weights) - 1, "one per VIP")
 
 
 SCHEDULERS: dict[str, Callable[[Load], Expectation]] = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from fastlvs.demo.matrix import METHODS, WEIGHTS, Result
-from fastlvs.lab import DirectorProcess, Lab, topology
+from fastlvs.lab import DirectorProcess, Lab
 
 __all__ = ["conclusion", "heading", "table"]
 
@@ -29,37 +30,31 @@ def heading(lab: Lab, director: DirectorProcess) -> Text:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """A line for each combination."""
-    made = Table(title="HTTP requests through the director", title_style="bold")
-    made.add_column("method")
-    made.add_column("scheduler")
-    made.add_column("sent", justify="right")
-    made.add_column("answered", justify="right")
-    for server in topology.SERVERS:
-        made.add_column(server.name, justify="right")
-    made.add_column("expected", justify="right")
-    made.add_column("why")
-    made.add_column("checksum\nerrors", justify="right")
-    made.add_column("retrans-\nmissions", justify="right")
-    made.add_column("verdict")
+    """A line for each combination. It fits in 80 columns."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    made.add_column("\nservice", no_wrap=True)
+    made.add_column("\nanswered", justify="right", no_wrap=True)
+    made.add_column("servers\n1 2 3", justify="right", no_wrap=True)
+    made.add_column("\nexpected", justify="right", no_wrap=True)
+    made.add_column("\nrule", no_wrap=True)
+    made.add_column("checksum\nerrors", justify="right", no_wrap=True)
+    made.add_column("resent\nsegments", justify="right", no_wrap=True)
+    made.add_column("\nverdict", no_wrap=True)
     previous = None
     for result in results:
-        method = result.combination.method
-        if previous not in (None, method):
+        if previous not in (None, result.combination.method):
             made.add_section()
         made.add_row(
-            "" if method is previous else METHODS[method],
-            result.combination.scheduler,
-            str(result.sent),
-            str(result.answered),
-            *map(str, result.counts),
+            str(result.combination),
+            f"{result.answered} of {result.sent}",
+            " ".join(map(str, result.counts)),
             str(result.expectation),
             result.expectation.why,
             str(result.checksum_errors),
             str(result.retransmissions),
             Text("wrong", "bold red") if result.problems else Text("right", "green"),
         )
-        previous = method
+        previous = result.combination.method
     return made
 
 
