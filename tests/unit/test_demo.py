@@ -102,10 +102,10 @@ def test_the_table_has_a_line_for_each_combination() -> None:
         result(combination=matrix.Combination(TUN, "sh"), counts=(24, 0, 0), retransmissions=5),
     ]
     lines = printed(report.table(results)).splitlines()
-    cells = [re.split("  +", line.strip()) for line in lines if " of 24 " in line]
+    cells = [re.split("  +", line.strip()) for line in lines if "/24 " in line]
     assert cells == [
-        ["NAT rr", "24 of 24", "8 8 8", "8 8 8", "in turn", "0", "0", "right"],
-        ["TUN sh", "24 of 24", "24 0 0", "8 8 8", "in turn", "0", "5", "wrong"],
+        ["NAT rr", "24/24", "8 8 8", "8 8 8", "in turn", "0", "0", "right"],
+        ["TUN sh", "24/24", "24 0 0", "8 8 8", "in turn", "0", "5", "wrong"],
     ]
     told = printed(report.conclusion(results))
     assert "TUN sh: fell 24 0 0, expected 8 8 8 (in turn)" in told
@@ -119,7 +119,9 @@ def test_the_table_fits_a_terminal() -> None:
         replace(wide, combination=matrix.Combination(TUN, name), expectation=expected(name, LOAD))
         for name in SCHEDULERS
     ]
-    assert "…" not in printed(report.table(rows))
+    printed_lines = printed(report.table(rows)).splitlines()
+    assert "…" not in "".join(printed_lines)
+    assert len(printed_lines) == 3 + len(rows)
 
 
 def test_results_are_plain_values() -> None:

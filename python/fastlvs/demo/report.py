@@ -31,11 +31,11 @@ def heading(lab: Lab, director: DirectorProcess) -> Text:
 
 def table(results: Sequence[Result]) -> Table:
     """A line for each combination. It fits in 80 columns."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     made.add_column("\nservice", no_wrap=True)
     made.add_column("\nanswered", justify="right", no_wrap=True)
     made.add_column("servers\n1 2 3", justify="right", no_wrap=True)
-    made.add_column("\nexpected", justify="right", no_wrap=True)
+    made.add_column("\nexpected", justify="right")
     made.add_column("\nrule", no_wrap=True)
     made.add_column("checksum\nerrors", justify="right", no_wrap=True)
     made.add_column("resent\nsegments", justify="right", no_wrap=True)
@@ -46,7 +46,7 @@ def table(results: Sequence[Result]) -> Table:
             made.add_section()
         made.add_row(
             str(result.combination),
-            f"{result.answered} of {result.sent}",
+            f"{result.answered}/{result.sent}",
             " ".join(map(str, result.counts)),
             str(result.expectation),
             result.expectation.why,
