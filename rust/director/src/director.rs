@@ -1,5 +1,6 @@
 //! A running director, as those who started it see it.
 
+use crate::capture::Tap;
 use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::error::Error;
@@ -11,7 +12,7 @@ use fastlvs_core::conn::ConnectionView;
 use fastlvs_core::service::{ServiceSpec, ServiceTable};
 use fastlvs_io::af_packet::AfPacket;
 use fastlvs_io::capability::missing_capabilities;
-use fastlvs_io::device::Device;
+use fastlvs_io::device::{Device, Receiver, Sender};
 use fastlvs_io::netlink::{self, Monitor};
 use fastlvs_io::raw::GiveBack;
 use fastlvs_io::wake::Wake;
@@ -67,6 +68,7 @@ impl Director {
         let live = Arc::new(ArcSwap::from_pointee(Live::default()));
         let plan = Plan::new(configuration, specs, monitor.state().clone(), Arc::clone(&live), clock)?;
         let devices = open_devices(&plan)?;
+        let tap = configuration.capture.as_deref().map(|path| Tap::create(path, clock)).transpose()?;
         let host = GiveBack::open().map_err(Error::platform("opening a raw socket"))?;
         let wake = || Wake::new().map(Arc::new).map_err(Error::platform("making an event descriptor"));
         let (worker_wake, upkeep_wake) = (wake()?, wake()?);
@@ -99,11 +101,13 @@ impl Director {
             ended: Arc::default(),
             threads: Vec::new(),
         };
-        let worker = Worker::new(devices, hash_key(), links);
-        director.spawn("worker", move || {
-            worker.run(clock);
-            Ok(())
-        })?;
+        match tap {
+            None => director.spawn_worker(Worker::new(devices, hash_key(), links), clock),
+            Some(tap) => {
+                let devices = devices.into_iter().map(|device| tap.on(device));
+                director.spawn_worker(Worker::new(devices, hash_key(), links), clock)
+            }
+        }?;
         director.spawn("upkeep", move || upkeep.run())?;
         Ok(director)
     }
@@ -195,6 +199,17 @@ impl Director {
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn_worker<R, S>(&mut self, worker: Worker<R, S>, clock: Clock) -> Result<(), Error>
+    where
+        R: Receiver + Send + 'static,
+        S: Sender + Send + 'static,
+    {
+        self.spawn("worker", move || {
+            worker.run(clock);
+            Ok(())
+        })
     }
 
     fn spawn(

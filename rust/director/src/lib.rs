@@ -9,6 +9,7 @@
 //! * The **plan** is what both follow from: the wish, the kernel's network, and what the kernel's own stack was
 //!   told to keep away from (`claims`, `nft`).
 
+mod capture;
 pub mod claims;
 mod clock;
 pub mod config;
