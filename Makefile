@@ -1,5 +1,5 @@
 # The commands of this checkout. `make` lists them.
-.PHONY: help setup demo test lint wheel clean
+.PHONY: help setup demo test lint wheel man clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -30,9 +30,12 @@ lint: setup ## formatting, lints and types, warnings refused
 	.venv/bin/python -m mypy.stubtest fastlvs._core
 
 wheel: .venv/tools ## build dist/*.whl, which brings fastlvs and fastlvs-run
-	rm -rf dist
+	rm -f dist/*.whl
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
 	@ls -l dist/*.whl
+
+man: ## the man page and the shell completions of fastlvs-run, into dist/
+	cargo run --quiet --locked --package fastlvs-run --example generate dist
 
 clean: ## remove what was built
 	cargo clean
