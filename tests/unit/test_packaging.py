@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.metadata import distribution
@@ -19,8 +18,9 @@ def test_the_program_and_the_lab_come_with_the_package() -> None:
     if json.loads(installed.read_text("direct_url.json") or "{}").get("dir_info", {}).get("editable"):
         pytest.skip("installed in place, by `maturin develop` or `pip install -e`")
     files = {path.name: Path(str(path.locate())).resolve() for path in installed.files or ()}
-    assert os.access(files["fastlvs-run"], os.X_OK)
     assert files["fastlvs-run"].parent == files["fastlvs"].parent
+    said = subprocess.check_output([files["fastlvs-run"], "--version"], text=True, timeout=60)
+    assert said == f"fastlvs-run {installed.version}\n"
     programs = {path.name for path in (ROOT / "python/fastlvs/lab/programs").glob("*.py")}
     assert programs <= set(files)
 
