@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -50,6 +52,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "fell on the servers, how they had to, and the way of one packet. Needs no root where user namespaces "
         "are allowed; touches nothing outside the lab and leaves nothing behind.",
         epilog=dedent("""\
+            Requests go one after another, each on a connection of its own. To lc, wlc, sed and nq,
+            which choose by the number of connections, these stay open until the last is answered.
+
             examples:
               fastlvs demo
               fastlvs demo --methods nat --schedulers wrr,wlc --requests 60
@@ -99,19 +104,27 @@ def _run(arguments: argparse.Namespace) -> int:
         for scheduler in arguments.schedulers
     ]
     console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _end)
     with Lab(ports=matrix.PORTS) as lab:
-        for host in (lab.client, *lab.servers):
-            host.finish_checksums()
+        matrix.prepare(lab)
         with _director(lab, combinations, arguments.methods) as director:
             console.print(report.heading(lab, director))
             results = list(_shown(lab, combinations, arguments, console))
-            console.print(report.table(results))
+            console.print(report.table(results), report.conclusion(results), sep="\n")
+            if arguments.json:
+                told = [result.as_json() for result in results]
+                arguments.json.write_text(json.dumps(told, indent=2) + "\n")
+            if any(result.problems for result in results):
+                print(director.log, end="", file=sys.stderr)
+                return 1
             ways = [way.follow(lab, method) for method in arguments.methods]
-    console.print(*way.tell(ways), sep="\n", soft_wrap=True, markup=False)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([result.as_json() for result in results], indent=2) + "\n")
-    console.print(report.conclusion(results))
-    return 1 if any(result.problems for result in results) else 0
+    console.print(*way.tell(ways, console.width), sep="\n", markup=False)
+    return 0
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """Ends by an exception, so that the lab is closed on the way."""
+    sys.exit(128 + number)
 
 
 def _director(

@@ -12,7 +12,17 @@ from fastlvs.demo.expectation import COUNTING, SCHEDULERS, Expectation, Load, ex
 from fastlvs.lab import Answer, Host, Lab
 from fastlvs.service import Forwarding, RealServer, VirtualService
 
-__all__ = ["METHODS", "PORTS", "PROBE_PORT", "WEIGHTS", "Combination", "Result", "probe_service", "run"]
+__all__ = [
+    "METHODS",
+    "PORTS",
+    "PROBE_PORT",
+    "WEIGHTS",
+    "Combination",
+    "Result",
+    "prepare",
+    "probe_service",
+    "run",
+]
 
 METHODS = {Forwarding.NAT: "NAT", Forwarding.DR: "DR", Forwarding.TUN: "TUN"}
 """The forwarding methods, as everybody calls them."""
@@ -116,6 +126,18 @@ class Result:
         }
 
 
+def prepare(lab: Lab) -> None:
+    """Makes what the kernels of the client and the servers count mean what the results say of it.
+
+    Checksums are whole on the wire, so that receivers verify them. Nobody sends a segment again merely because
+    an acknowledgement is a few milliseconds late (a tail loss probe), as happens where many hosts share a
+    processor.
+    """
+    for host in _endpoints(lab):
+        host.finish_checksums()
+        host.shell("sysctl -qw net.ipv4.tcp_early_retrans=0")
+
+
 def probe_service(lab: Lab, method: Forwarding) -> VirtualService:
     """A service beside the matrix, with one request of which every packet is looked at."""
     return lab.service(method, "rr", port=PROBE_PORT)
@@ -177,8 +199,11 @@ def _result(
 
 def _counted(lab: Lab) -> Counter[str]:
     """What the kernels of the client and the servers counted, added up."""
-    endpoints: tuple[Host, ...] = (lab.client, *lab.servers)
     total: Counter[str] = Counter()
-    for host in endpoints:
+    for host in _endpoints(lab):
         total.update({name: value for name, value in host.counters().items() if value > 0})
     return total
+
+
+def _endpoints(lab: Lab) -> tuple[Host, ...]:
+    return lab.client, *lab.servers

@@ -16,15 +16,14 @@ __all__ = ["conclusion", "heading", "table"]
 
 def heading(lab: Lab, director: DirectorProcess) -> Text:
     """Who takes part."""
-    servers = ", ".join(
-        f"{server.name} {server.address} (weight {weight})"
-        for server, weight in zip(lab.servers, WEIGHTS, strict=True)
-    )
+    legs = " ".join(lab.director.interfaces.values())
+    servers = ", ".join(f"{server.name} {server.address}" for server in lab.servers)
     vips = ", ".join(f"{METHODS[method]} {vip}" for method, vip in lab.vips.items())
-    legs = " and ".join(lab.director.interfaces.values())
     return Text(
-        f"client {lab.client.address} → director {legs} → {servers}\n"
-        f"virtual addresses: {vips}; tunnels are unpacked by {lab.tunnel}\n"
+        f"client {lab.client.address}, director {legs}\n"
+        f"{servers}: weights {' '.join(map(str, WEIGHTS))}\n"
+        f"virtual addresses: {vips}\n"
+        f"tunnels unpacked by: {lab.tunnel}\n"
         f"{director.ready}\n"
     )
 
@@ -59,13 +58,12 @@ def table(results: Sequence[Result]) -> Table:
 
 
 def conclusion(results: Sequence[Result]) -> Text:
-    """Whether all was right, and what was not."""
+    """What was not right, and whether all was."""
     wrong = [result for result in results if result.problems]
     asked, answered = (sum(getattr(result, name) for result in results) for name in ("sent", "answered"))
-    said = Text()
+    said = Text("\n")
     for result in wrong:
         said.append(f"{result.combination}: {'; '.join(result.problems)}\n", "red")
-    said.append(
-        f"{answered} of {asked} requests answered; {len(results) - len(wrong)} of {len(results)} right"
-    )
+    right = f"{len(results) - len(wrong)} of {len(results)} right"
+    said.append(f"{answered} of {asked} requests answered; {right}\n", "bold")
     return said

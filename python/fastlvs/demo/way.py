@@ -17,6 +17,9 @@ __all__ = ["Segment", "Way", "follow", "segment", "tell"]
 IPPROTO_IPIP, IPPROTO_TCP = 4, 6
 SYN, ACK = 0x02, 0x10
 
+ARROW = " → "
+"""Between the stages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -90,20 +93,20 @@ def follow(lab: Lab, method: Forwarding) -> Way:
     return Way(method, request, going.way, _sent(going), answer.server, reply, stages, leaves)
 
 
-def tell(ways: Iterable[Way]) -> Iterator[str]:
-    """The ways in words, line by line."""
+def tell(ways: Iterable[Way], width: int = 80) -> Iterator[str]:
+    """The ways in words, line by line, none longer than ``width`` where that can be."""
     for way in ways:
         yield f"{METHODS[way.method]}: the first packet of a request, answered by {way.server}"
-        yield f"  in   {way.request}"
-        yield f"       {way.request_stages}"
-        yield f"  out  {way.request_leaves}{_how(way)}"
+        yield f"  in    {way.request}"
+        yield from _stages(way.request_stages, width)
+        yield f"  out   {way.request_leaves}{_how(way)}"
         if way.reply_stages:
-            yield f"  in   {way.reply}"
-            yield f"       {way.reply_stages}"
-            yield f"  out  {way.reply_leaves}"
+            yield f"  in    {way.reply}"
+            yield from _stages(way.reply_stages, width)
+            yield f"  out   {way.reply_leaves}"
         else:
-            yield f"  back {way.reply}"
-            yield f"       {way.server} → router → client: past the director, which never sees it"
+            yield f"  back  {way.reply}"
+            yield f"        {way.server} → router → client: past the director, which never sees it"
 
 
 def segment(frame: bytes) -> Segment | None:
@@ -127,13 +130,25 @@ def segment(frame: bytes) -> Segment | None:
     )
 
 
+def _stages(stages: str, width: int) -> Iterator[str]:
+    """A line, or more, broken between stages."""
+    line = ""
+    for stage in stages.split(ARROW):
+        longer = f"{line}{ARROW}{stage}" if line else f"        {stage}"
+        if line and len(longer) > width:
+            yield line
+            longer = f"       {ARROW}{stage}"
+        line = longer
+    yield line
+
+
 def _how(way: Way) -> str:
     """What a forwarding method changed in the packet."""
     leaves = way.request_leaves
     if leaves.tunnel is not None:
-        return f", inside a packet {leaves.tunnel}"
+        return f"\n        inside a packet {leaves.tunnel}"
     if way.method is Forwarding.DR:
-        return f", to the link-layer address {leaves.link} of {way.server}"
+        return f"\n        to {leaves.link}, the link-layer address of {way.server}"
     return ""
 
 

@@ -163,11 +163,15 @@ def test_a_way_is_told_in_stages() -> None:
     leaves = way.segment(sent)
     assert leaves is not None
     request = way.Segment("203.0.113.9:40000", "10.99.0.1:80", SYN, DIRECTOR_C)
-    told = "\n".join(way.tell([way.Way(NAT, request, outcome.way, leaves, "server3", request, "", leaves)]))
+    made_way = way.Way(NAT, request, outcome.way, leaves, "server3", request, "", leaves)
+    told = "\n".join(way.tell([made_way], 200))
     assert "PREROUTING c → INPUT (service tcp 10.99.0.1:80 rr) → " in told
     assert " → real server 192.168.1.3:8080 masq → POSTROUTING s" in told
-    assert "out  SYN 203.0.113.9:40000 → 192.168.1.3:8080" in told
+    assert "out   SYN 203.0.113.9:40000 → 192.168.1.3:8080" in told
     assert "past the director" in told
+    narrow = list(way.tell([made_way], 60))
+    assert max(map(len, narrow[:4])) <= 60
+    assert " ".join(" ".join(narrow).split()) == " ".join(told.split()), "the same words, on more lines"
 
 
 @pytest.mark.parametrize(
