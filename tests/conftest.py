@@ -1,1 +1,0 @@
-"""Its folder is what makes `packets` and `topology` importable for all tests."""
