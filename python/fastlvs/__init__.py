@@ -1,11 +1,12 @@
 """fastlvs: the Linux Virtual Server in user space.
 
-Say what you want with :class:`VirtualService` and :class:`RealServer`, and take frames through an
-:class:`Engine` by hand. Importing needs no privilege and starts nothing.
+Say what you want with :class:`VirtualService` and :class:`RealServer`. A :class:`Director` does it on this
+machine's interfaces; an :class:`Engine` takes frames by hand. Importing needs no privilege and starts nothing.
 """
 
 from fastlvs._core import Connection, Connections, Flow, Outcome, Server, Servers, Service, Services
 from fastlvs._core import __version__ as __version__
+from fastlvs.director import Director, DirectorCounters
 from fastlvs.engine import Counters, Engine, Settings
 from fastlvs.errors import CapabilityError, ConfigurationError, FastlvsError, InterfaceError, PlatformError
 from fastlvs.network import Endpoint, Interface, Route
@@ -20,6 +21,8 @@ __all__ = [
     "Connection",
     "Connections",
     "Counters",
+    "Director",
+    "DirectorCounters",
     "DropReason",
     "Endpoint",
     "Engine",

@@ -1,4 +1,4 @@
-"""The engine of fastlvs, in Rust."""
+"""The engine and the director of fastlvs, in Rust."""
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -15,8 +15,10 @@ from fastlvs.verdict import DropReason, Verdict
 __all__ = [
     "DROP_REASONS",
     "SCHEDULERS",
+    "Configuration",
     "Connection",
     "Connections",
+    "Director",
     "Engine",
     "Flow",
     "Outcome",
@@ -61,6 +63,48 @@ class Engine:
     def services(self) -> Services: ...
     def connections(self) -> Connections: ...
     def counters(self) -> tuple[int, int, int, int, dict[str, int]]: ...
+
+@final
+class Configuration:
+    """What a director is to do, its services excepted where Python has them."""
+
+    def __new__(
+        cls,
+        interfaces: Sequence[str],
+        settings: Settings,
+        neighbours: Sequence[tuple[IPv4Address | IPv6Address, str]],
+        routes: Sequence[Route],
+        spin: float,
+    ) -> Configuration: ...
+    @staticmethod
+    def from_toml(text: str, file: str) -> Configuration:
+        """Reads the text of a `director.toml`, which errors call `file`."""
+    @property
+    def services(
+        self,
+    ) -> list[
+        tuple[
+            ProtocolName, str, str, str, list[tuple[str, int, str]], str, tuple[str, int | None, str | None]
+        ]
+    ]:
+        """The services that the file has: protocol, VIP, scheduler, forwarding, servers (RIP, weight,
+        forwarding), fallback, and the place of the scheduler (file, line, field)."""
+
+@final
+class Director:
+    """A running director."""
+
+    def __new__(cls, configuration: Configuration, services: Sequence[VirtualService]) -> Director: ...
+    def apply(self, services: Sequence[VirtualService]) -> None: ...
+    def reconfigure(self, configuration: Configuration, services: Sequence[VirtualService]) -> None: ...
+    def services(self) -> Services: ...
+    def connections(self) -> Connections: ...
+    def counters(self) -> tuple[tuple[int, int, int, int, dict[str, int]], tuple[int, int, int, int]]: ...
+    def interfaces(self) -> list[str]: ...
+    def wait(self, timeout: float | None = None) -> None: ...
+    @property
+    def is_running(self) -> bool: ...
+    def stop(self) -> None: ...
 
 @final
 class Outcome:

@@ -118,13 +118,21 @@ impl Director {
     /// # Errors
     /// Nothing has changed then.
     pub fn reconfigure(&self, configuration: &Configuration) -> Result<(), Error> {
-        let specs = configuration.specs()?;
-        {
-            let mut plan = self.plan();
-            specs.iter().try_for_each(ServiceSpec::check)?;
-            plan.configure(configuration);
-        }
-        self.apply(&specs)
+        self.reconfigure_with(configuration, &configuration.specs()?)
+    }
+
+    /// The same for services of the caller's, as [`Director::start_with`].
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn reconfigure_with(
+        &self,
+        configuration: &Configuration,
+        specs: &[ServiceSpec],
+    ) -> Result<(), Error> {
+        specs.iter().try_for_each(ServiceSpec::check)?;
+        self.plan().configure(configuration);
+        self.apply(specs)
     }
 
     /// Balances these services from now on. What stays keeps its connections and counters.

@@ -148,16 +148,16 @@ struct WantedInterface {
 
 /// A `fastlvs.Route`.
 #[derive(FromPyObject)]
-struct WantedRoute {
-    destination: Text<Prefix>,
-    via: Option<IpAddr>,
-    interface: Option<String>,
-    mtu: Option<u32>,
+pub struct WantedRoute {
+    pub destination: Text<Prefix>,
+    pub via: Option<IpAddr>,
+    pub interface: Option<String>,
+    pub mtu: Option<u32>,
 }
 
 /// A `fastlvs.Settings`.
 #[derive(FromPyObject)]
-struct WantedSettings {
+pub struct WantedSettings {
     timeout_tcp: f64,
     timeout_tcp_fin: f64,
     timeout_udp: f64,
@@ -221,7 +221,7 @@ fn with_neighbours(network: Network, neighbours: Vec<(IpAddr, String)>) -> PyRes
     Ok(network.with_neighbours(placed))
 }
 
-fn parse_mac(text: &str, field: &str) -> PyResult<Mac> {
+pub fn parse_mac(text: &str, field: &str) -> PyResult<Mac> {
     text.parse().map_err(|error: MacParseError| errors::configuration(error, Some(field)))
 }
 

@@ -1,21 +1,52 @@
 //! The one place that turns errors of the Rust side into the classes of `fastlvs.errors`.
 
+use fastlvs_director::Error;
+use fastlvs_director::config::ConfigError;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyType};
 
 /// A value that says something impossible; `field` is what it belongs to.
 pub fn configuration(message: impl ToString, field: Option<&str>) -> PyErr {
+    let (file, field) = (String::new(), field.map(str::to_owned));
+    configured(&ConfigError { file, line: None, field, message: message.to_string() })
+}
+
+/// What a file says that cannot be, and where.
+pub fn configured(error: &ConfigError) -> PyErr {
+    let file = (!error.file.is_empty()).then_some(&error.file);
     Python::attach(|py| {
-        let error = class(py, "ConfigurationError")?;
-        let field = [("field", field)].into_py_dict(py)?;
-        Ok(PyErr::from_value(error.call((message.to_string(),), Some(&field))?))
+        let place = [("file", file), ("field", error.field.as_ref())].into_py_dict(py)?;
+        place.set_item("line", error.line)?;
+        let class = class(py, "ConfigurationError")?;
+        Ok(PyErr::from_value(class.call((&error.message,), Some(&place))?))
     })
     .unwrap_or_else(|error: PyErr| error)
 }
 
 /// An interface that is not there.
 pub fn interface(message: impl ToString) -> PyErr {
-    Python::attach(|py| Ok(PyErr::from_value(class(py, "InterfaceError")?.call1((message.to_string(),))?)))
+    raised("InterfaceError", message)
+}
+
+/// Why a director does not start, or does not go on.
+pub fn director(error: Error) -> PyErr {
+    match error {
+        Error::Configuration(error) => configured(&error),
+        Error::Services(error) => configuration(error, None),
+        Error::Capability { .. } => raised("CapabilityError", error),
+        Error::Interface { .. } => interface(error),
+        Error::Platform { .. } => raised("PlatformError", error),
+        _ => raised("FastlvsError", error),
+    }
+}
+
+/// A director that was stopped is asked something.
+pub fn stopped() -> PyErr {
+    raised("FastlvsError", "the director was stopped")
+}
+
+fn raised(name: &str, message: impl ToString) -> PyErr {
+    Python::attach(|py| Ok(PyErr::from_value(class(py, name)?.call1((message.to_string(),))?)))
         .unwrap_or_else(|error: PyErr| error)
 }
 

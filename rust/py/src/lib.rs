@@ -1,4 +1,4 @@
-//! `fastlvs._core`: the engine for Python. Converts in, calls, converts out; decides nothing.
+//! `fastlvs._core`: the engine and the director for Python. Converts in, calls, converts out; decides nothing.
 //!
 //! What people import is the package around it (`python/fastlvs`), whose dataclasses are what the functions
 //! here take.
@@ -7,16 +7,19 @@
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
 mod columns;
+mod configuration;
 mod connections;
 mod convert;
+mod director;
 mod engine;
 mod errors;
+mod logs;
 mod outcome;
 mod scheduler;
 mod service;
 mod table;
 
-/// The engine of fastlvs, in Rust.
+/// The engine and the director of fastlvs, in Rust.
 #[pyo3::pymodule(gil_used = true)]
 mod _core {
     use fastlvs_core::scheduler::NAMES;
@@ -25,7 +28,11 @@ mod _core {
     use pyo3::types::{PyDict, PyTuple};
 
     #[pymodule_export]
+    use crate::configuration::Configuration;
+    #[pymodule_export]
     use crate::connections::{Connection, Connections};
+    #[pymodule_export]
+    use crate::director::Director;
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

@@ -1,0 +1,285 @@
+"""The director: what forwards packets on this machine's interfaces, while the program runs.
+
+::
+
+    web = VirtualService("tcp", "192.0.2.10:80", scheduler="wlc", forwarding="nat", servers=[
+        RealServer("10.0.0.11:8080", weight=3),
+        RealServer("10.0.0.12:8080"),
+    ])
+    with Director(interfaces=["eth0", "eth1"], services=[web]) as director:
+        director.wait()  # until Ctrl-C
+
+Packets are forwarded by a thread of its own, which needs the interpreter for nothing but a scheduler of yours.
+What it logs is logged under ``fastlvs``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import time
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from fastlvs import _core, schedulers
+from fastlvs._core import Connections, Services
+from fastlvs.balancer import Balancer, ServiceLike
+from fastlvs.engine import Counters, Settings
+from fastlvs.errors import ConfigurationError, FastlvsError
+from fastlvs.network import AddressLike, EndpointLike, Route, parse_address
+from fastlvs.service import RealServer, VirtualService
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["Director", "DirectorCounters"]
+
+SPIN = 0.0005
+"""How long a director looks for the next packet before it sleeps, unless something else is said; in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorCounters(Counters):
+    """What a director counted: every frame under one verdict, every drop under one reason, and what the machine
+    adds."""
+
+    missed: int
+    """Frames that came too fast: the kernel counted them, nobody saw them."""
+    refused: int
+    """Frames forwarded that the interface did not take."""
+    abandoned: int
+    """Frames forwarded whose neighbour did not answer in time."""
+    given_back: int
+    """Packets that were taken from the host's own stack and, being none of ours, given back to it."""
+
+
+class Director(Balancer):
+    """A running director. As a context manager it is stopped at the end of the block; it leaves nothing behind.
+
+    It may be used from several threads, but not from a scheduler's ``select``: the thread that would answer is
+    the one that waits for the scheduler.
+    """
+
+    def __init__(
+        self,
+        interfaces: Iterable[str] = (),
+        services: Iterable[VirtualService] = (),
+        *,
+        settings: Settings | None = None,
+        neighbours: Mapping[AddressLike, str] | None = None,
+        routes: Iterable[Route] = (),
+        spin: float = SPIN,
+    ) -> None:
+        """Starts it.
+
+        Args:
+            interfaces: the names of the interfaces that it serves, where packets come in and go out; all
+                Ethernet interfaces that are up, if none is named.
+            services: what it balances; see :meth:`apply`.
+            settings: how its engine behaves.
+            neighbours: link-layer addresses that need not be asked for. All others the kernel finds out.
+            routes: ways beside those that the kernel knows.
+            spin: how long it looks for the next packet before it sleeps, in seconds up to 1: more costs
+                processor time, less costs latency.
+
+        Raises:
+            ConfigurationError: a value is impossible.
+            CapabilityError: this process may not do what a director does (CAP_NET_ADMIN, CAP_NET_RAW).
+            InterfaceError: an interface is not there, not up, or no Ethernet.
+            PlatformError: the machine lacks something else.
+        """
+        if isinstance(interfaces, str):
+            raise ConfigurationError(f"expected a list of names, got {interfaces!r}", field="interfaces")
+        if not 0 <= spin <= 1:
+            raise ConfigurationError(f"expected seconds from 0 to 1, got {spin!r}", field="spin")
+        known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
+        self._start(
+            _core.Configuration(
+                list(interfaces), settings or Settings(), list(known.items()), list(routes), spin
+            ),
+            tuple(services),
+        )
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> Director:
+        """Starts the director that a ``director.toml`` describes. It loads the schedulers
+        that the file names as ``python:module:Class``.
+
+        Raises:
+            ConfigurationError: the file says something impossible; names file, line and field.
+            CapabilityError, InterfaceError, PlatformError: as the constructor.
+        """
+        director = cls.__new__(cls)
+        director._start(*read_configuration(path))
+        return director
+
+    def reload(self, path: str | PathLike[str]) -> None:
+        """Does what the file says from now on: services, settings, neighbours and routes. The interfaces stay.
+
+        Raises:
+            ConfigurationError: the file says something impossible. Nothing has changed then.
+        """
+        configuration, services = read_configuration(path)
+        self._core.reconfigure(configuration, services)
+        self._wanted = services
+
+    @property
+    def services(self) -> Services:
+        """The services, their servers and what these carry. It prints like ``ipvsadm -Ln``."""
+        return self._core.services()
+
+    @property
+    def connections(self) -> Connections:
+        """The connections as they are now. It prints like ``ipvsadm -Lnc``."""
+        return self._core.connections()
+
+    @property
+    def counters(self) -> DirectorCounters:
+        """What was counted so far."""
+        engine, machine = self._core.counters()
+        counted = Counters._of(engine)
+        return DirectorCounters(
+            *(counted.frames, counted.forward, counted.reply, counted.to_host, counted.drop, counted.drops),
+            *machine,
+        )
+
+    @property
+    def interfaces(self) -> list[str]:
+        """The names of the interfaces that it serves."""
+        return self._core.interfaces()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not been stopped."""
+        return self._core.is_running
+
+    def drain(
+        self, service: ServiceLike, server: EndpointLike | RealServer, *, deadline: float | None = None
+    ) -> bool:
+        """Sends a server no new connections, and returns when its last one is over, or after ``deadline``
+        seconds.
+
+        The server stays, with weight 0; take it away with :meth:`remove_server`. A TCP connection is over when
+        both sides have closed it. With DR and TUN, whose replies do not pass, that cannot be seen: one that the
+        client has closed is waited for until its timeout (``timeout_tcp_fin``, 120 s). So is every UDP one.
+
+        Returns:
+            Whether all connections are over.
+        """
+        self.set_weight(service, server, 0)
+        existing = self._existing(service)
+        address = self._known(existing, server).address
+        end = None if deadline is None else time.monotonic() + deadline
+        while (asked := time.monotonic()) and self._carries(existing, str(address)):
+            now = time.monotonic()
+            if end is not None and now >= end:
+                return False
+            # Listing many connections takes the worker's time: at most a tenth of it.
+            pause = max(0.05, 10 * (now - asked))
+            time.sleep(pause if end is None else min(pause, end - now))
+        return True
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Waits until Ctrl-C: that ends the waiting, and the program goes on to stop the director.
+
+        Args:
+            timeout: waits no longer than so many seconds. With one, Ctrl-C raises ``KeyboardInterrupt`` as
+                anywhere.
+
+        Raises:
+            FastlvsError: the director ended by itself.
+        """
+        try:
+            self._core.wait(timeout)
+        except KeyboardInterrupt:
+            if timeout is not None:
+                raise
+
+    def stop(self) -> None:
+        """Ends it: the host's own stack has everything again. A second call does nothing.
+
+        Raises:
+            FastlvsError: it had ended by itself before.
+        """
+        _running.discard(self)
+        self._core.stop()
+
+    def _start(self, configuration: _core.Configuration, services: tuple[VirtualService, ...]) -> None:
+        super().__init__()
+        self._core = _core.Director(configuration, services)
+        self._wanted = services
+        _running.add(self)
+
+    def _apply(self, services: tuple[VirtualService, ...]) -> None:
+        self._core.apply(services)
+
+    def _carries(self, service: VirtualService, address: str) -> bool:
+        """Whether a server has a connection that is not over."""
+        known = next((s for s in self.services[service].servers if str(s.address) == address), None)
+        if known is None or known.active + known.inactive == 0:
+            return False
+        if known.active:
+            return True
+        table = self.connections
+        ours = (table.protocol == service.protocol) & (table.server == address)
+        ours &= table.destination == str(service.address)
+        over = (table.state == "TIME_WAIT") | (table.state == "CLOSE")
+        return bool((ours & ~over).any())
+
+    def __enter__(self) -> Director:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        except FastlvsError:
+            if kind is None:
+                raise
+
+    def __repr__(self) -> str:
+        if not self.running:
+            return "<Director, stopped>"
+        return f"<Director on {' '.join(self.interfaces)}: {len(self.services)} services>"
+
+
+def read_configuration(
+    path: str | PathLike[str],
+) -> tuple[_core.Configuration, tuple[VirtualService, ...]]:
+    """What a ``director.toml`` says, with its schedulers loaded.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or says something impossible.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot be read: {error}", file=str(path)) from error
+    configuration = _core.Configuration.from_toml(text, str(path))
+    services = []
+    for protocol, vip, scheduler, forwarding, servers, fallback, place in configuration.services:
+        try:
+            chosen = schedulers.load(scheduler) if ":" in scheduler else scheduler
+            real_servers = [RealServer(*server) for server in servers]
+            services.append(VirtualService(protocol, vip, chosen, forwarding, real_servers, fallback))
+        except ConfigurationError as error:
+            file, line, field = place
+            raise ConfigurationError(error.message, file=file, line=line, field=field) from error
+    return configuration, tuple(services)
+
+
+_running: weakref.WeakSet[Director] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """For programs that forget: threads that need the interpreter end before it does."""
+    for director in list(_running):
+        # One that had ended before has nobody left to tell why.
+        with contextlib.suppress(FastlvsError):
+            director.stop()

@@ -1,0 +1,194 @@
+//! `fastlvs._core.Director`: a running director.
+//!
+//! Its threads ask for the interpreter (schedulers of the user's, logs). Whoever waits for them, or for a lock that
+//! they hold, therefore lets the interpreter go meanwhile: every call into the director is made through [`Director::with`].
+
+use crate::configuration::Configuration;
+use crate::connections::Connections;
+use crate::errors;
+use crate::logs;
+use crate::scheduler::Schedulers;
+use crate::service::WantedService;
+use crate::table::Services;
+use fastlvs_core::service::ServiceSpec;
+use fastlvs_core::verdict::DropReason;
+use fastlvs_director::{self as director, Error};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::mem;
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// How long Ctrl-C may wait.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// A running director.
+#[pyclass(frozen, module = "fastlvs._core")]
+pub struct Director {
+    /// Until it is stopped.
+    running: RwLock<Option<director::Director>>,
+    schedulers: Mutex<Schedulers>,
+    /// The process that has its threads: a fork does not.
+    process: u32,
+}
+
+#[pymethods]
+impl Director {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        configuration: &Configuration,
+        services: Vec<WantedService<'_>>,
+    ) -> PyResult<Self> {
+        logs::to_python();
+        let mut schedulers = Schedulers::new();
+        let specs = specs(&services, &Schedulers::new(), &mut schedulers)?;
+        let started = py.detach(|| director::Director::start_with(&configuration.0, &specs));
+        Ok(Self {
+            running: RwLock::new(Some(started.map_err(errors::director)?)),
+            schedulers: Mutex::new(schedulers),
+            process: process::id(),
+        })
+    }
+
+    fn apply(&self, py: Python<'_>, services: Vec<WantedService<'_>>) -> PyResult<()> {
+        self.change(py, &services, director::Director::apply)
+    }
+
+    fn reconfigure(
+        &self,
+        py: Python<'_>,
+        configuration: &Configuration,
+        services: Vec<WantedService<'_>>,
+    ) -> PyResult<()> {
+        self.change(py, &services, |director, specs| director.reconfigure_with(&configuration.0, specs))
+    }
+
+    fn services(&self, py: Python<'_>) -> PyResult<Services> {
+        let table = self.with(py, |director| Ok(director.services()))?;
+        Ok(Services::new(&table, &self.schedulers()))
+    }
+
+    fn connections(&self, py: Python<'_>) -> PyResult<Connections> {
+        self.with(py, director::Director::connections).map(Connections::new)
+    }
+
+    /// Frames by verdict and drops by reason as `Engine.counters`; then frames missed, refused, abandoned, given back.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<(EngineCounters<'py>, (u64, u64, u64, u64))> {
+        let counted = self.with(py, director::Director::counters)?;
+        let drops = PyDict::new(py);
+        let frames = &counted.pipeline;
+        for reason in DropReason::ALL {
+            drops.set_item(reason.name(), frames.dropped(*reason))?;
+        }
+        Ok((
+            (frames.frames(), frames.forwarded(), frames.replied(), frames.to_host(), drops),
+            (counted.missed, counted.lost.refused, counted.lost.abandoned, counted.given_back),
+        ))
+    }
+
+    fn interfaces(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.with(py, |director| Ok(director.interfaces()))
+    }
+
+    /// Waits until it is stopped, or for so many seconds. Raises why it ended by itself, if it did.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        // What is too long for a clock is for ever.
+        let end =
+            timeout.and_then(|t| Instant::now().checked_add(Duration::try_from_secs_f64(t.max(0.0)).ok()?));
+        while self.is_running(py) {
+            let left = end.map_or(SLICE, |end| end.saturating_duration_since(Instant::now()).min(SLICE));
+            // Stopped meanwhile is no failure.
+            if let Ok(Some(failure)) = self.with(py, |director| Ok(director.wait(left))) {
+                return Err(errors::director(failure));
+            }
+            py.check_signals()?;
+            if left < SLICE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    #[getter]
+    fn is_running(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.running.read().unwrap_or_else(PoisonError::into_inner).is_some())
+    }
+
+    /// Ends it. A second call does nothing.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let stopped = py.detach(|| {
+            let running = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
+            self.end(running)
+        });
+        stopped.map_err(errors::director)
+    }
+}
+
+/// The values of `fastlvs.Counters`.
+type EngineCounters<'py> = (u64, u64, u64, u64, Bound<'py, PyDict>);
+
+impl Director {
+    /// Asks the director, with the interpreter let go.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        ask: impl FnOnce(&director::Director) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        let answer = py.detach(|| {
+            let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+            running.as_ref().map(ask)
+        });
+        answer.ok_or_else(errors::stopped)?.map_err(errors::director)
+    }
+
+    fn change(
+        &self,
+        py: Python<'_>,
+        services: &[WantedService<'_>],
+        make: impl FnOnce(&director::Director, &[ServiceSpec]) -> Result<(), Error> + Send,
+    ) -> PyResult<()> {
+        let mut schedulers = Schedulers::new();
+        let specs = specs(services, &self.schedulers(), &mut schedulers)?;
+        self.with(py, |director| make(director, &specs))?;
+        *self.schedulers() = schedulers;
+        Ok(())
+    }
+
+    /// Never held while the interpreter is let go.
+    fn schedulers(&self) -> MutexGuard<'_, Schedulers> {
+        self.schedulers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, running: Option<director::Director>) -> Result<(), Error> {
+        match running {
+            None => Ok(()),
+            Some(director) if self.process == process::id() => director.stop(),
+            // A fork must not undo what its parent, which has the threads, goes on with.
+            Some(director) => {
+                mem::forget(director);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Director {
+    fn drop(&mut self) {
+        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if running.is_some() {
+            // Who cared for why it ended had asked.
+            let _failure = Python::attach(|py| py.detach(|| self.end(running)));
+        }
+    }
+}
+
+fn specs(
+    services: &[WantedService<'_>],
+    known: &Schedulers,
+    used: &mut Schedulers,
+) -> PyResult<Vec<ServiceSpec>> {
+    services.iter().map(|service| service.spec(known, used)).collect()
+}
