@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from textwrap import dedent
 
 import fastlvs
-from fastlvs import demo, real_server
+from fastlvs import demo, real_server, run
 from fastlvs.errors import FastlvsError
 
 __all__ = ["main"]
 
-COMMANDS = (demo, real_server)
+COMMANDS = (demo, run, real_server)
 """Each has ``add(subparsers)``, whose parser sets ``run``: the function that takes the arguments and gives the
 exit status."""
 

@@ -1,0 +1,101 @@
+"""`fastlvs run FILE`: the director from a file, with a scheduler in Python beside it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+
+from fastlvs.lab import Lab, director_toml
+from fastlvs.lab.sandbox import first_line
+
+CHOOSER = """
+class First:
+    def select(self, flow, servers):
+        return 0
+"""
+
+READY = "fastlvs: ready: 1 service, 3 real servers on eth0 eth1"
+
+
+@pytest.fixture
+def file(lab: Lab, tmp_path: Path) -> Path:
+    """A configuration whose scheduler is in a module beside it."""
+    (tmp_path / "chooser.py").write_text(CHOOSER)
+    made = tmp_path / "director.toml"
+    made.write_text(toml(lab, "python:chooser:First"))
+    return made
+
+
+def toml(lab: Lab, scheduler: str) -> str:
+    return director_toml([lab.service("nat", "rr")]).replace('"rr"', f'"{scheduler}"')
+
+
+def run(lab: Lab, *arguments: str) -> Popen[str]:
+    return lab.director.start(sys.executable, "-m", "fastlvs", *arguments, stdout=PIPE, stderr=PIPE)
+
+
+def servers(lab: Lab) -> set[str | None]:
+    return {answer.server for answer in lab.client.requests("http://10.0.0.81/", 6) if answer.ok}
+
+
+def until(what: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not what() and time.monotonic() < end:
+        time.sleep(0.05)
+    return what()
+
+
+def test_it_serves_and_reloads_and_ends(lab: Lab, file: Path) -> None:
+    process = run(lab, "run", str(file))
+    assert first_line(process, 10.0) == READY
+    assert servers(lab) == {"server3"}
+    file.write_text(toml(lab, "rr"))
+    process.send_signal(signal.SIGHUP)
+    assert until(lambda: len(servers(lab)) == 3)
+    file.write_text(toml(lab, "python:chooser:Last"))
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert len(servers(lab)) == 3
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 0, said
+    assert f"fastlvs.run: reloaded {file}: 1 service, 3 real servers" in said
+    assert f"old configuration stays in force: {file}:4: service[0].scheduler: cannot load" in said
+    assert lab.director.run("nft", "list", "ruleset").stdout == ""
+
+
+def test_ctrl_c_is_a_clean_end(lab: Lab, file: Path) -> None:
+    process = run(lab, "run", "-v", str(file))
+    assert first_line(process, 10.0) == READY
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status", "error"),
+    [
+        ('"rr"', '"python:nowhere:First"', 3, ":4: service[0].scheduler: cannot load 'python:nowhere:First'"),
+        ('"rr"', '"fastest"', 3, ":4: service[0].scheduler: expected a scheduler"),
+        ("weight = 1", "wieght = 1", 3, ":9: service[0].server[0].wieght: unknown key"),
+        ("[[service]]", 'director.interfaces = ["eth9"]\n[[service]]', 5, "interface eth9: there is none"),
+    ],
+)
+def test_what_is_wrong_with_a_file(
+    lab: Lab, tmp_path: Path, before: str, after: str, status: int, error: str
+) -> None:
+    file = tmp_path / "director.toml"
+    file.write_text(toml(lab, "rr").replace(before, after, 1))
+    said = {}
+    for command in ("run", "check"):
+        process = run(lab, command, str(file))
+        said[command] = process.communicate(timeout=10)
+        wrong = command == "run" or status == 3  # interfaces are for the machine to know
+        assert process.returncode == (status if wrong else 0), said
+    assert error in said["run"][1]
+    assert said["check"][0] == (f"{file}: 1 service, 3 real servers: good\n" if status != 3 else "")
