@@ -1,11 +1,13 @@
 //! Both formats of a configuration: what they say, and what is said about mistakes.
 
 use fastlvs_core::net::Protocol;
+use fastlvs_core::scheduler::NAMES;
 use fastlvs_core::service::{Method, SchedulerSpec};
 use fastlvs_director::config::{ConfigError, Configuration, SchedulerName};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../docs/director.example.toml");
+const REFERENCE: &str = include_str!("../../../docs/reference/configuration.md");
 
 #[test]
 fn the_documented_example_says_what_it_says() {
@@ -39,6 +41,38 @@ fn an_empty_file_has_the_defaults_of_the_example() {
     assert_eq!(empty.settings, example.settings);
     assert_eq!(empty.spin, example.spin);
     assert!(empty.interfaces.is_empty() && empty.services.is_empty() && empty.capture.is_none());
+}
+
+/// An unknown key is answered with the known ones, so they can be looked for.
+#[test]
+fn every_key_and_scheduler_is_documented() {
+    let server = format!("{WEB}[[service.server]]\nx = 1");
+    let tables = [
+        "[director]\nx = 1",
+        "[settings]\nx = 1",
+        "[[service]]\nx = 1",
+        &server,
+        "[[neighbour]]\nx = 1",
+        "[[route]]\nx = 1",
+    ];
+    for text in tables {
+        let error = Configuration::from_toml(text, "f").unwrap_err().message;
+        let (_, keys) = error.split_once("expected one of ").expect(&error);
+        for key in keys.split(", ") {
+            assert!(
+                EXAMPLE.contains(&format!("{key} = ")) || EXAMPLE.contains(&format!("[[service.{key}]]")),
+                "{key}"
+            );
+            assert!(
+                REFERENCE.contains(&format!("| `{key}` |"))
+                    || REFERENCE.contains(&format!("[[service.{key}]]")),
+                "{key}"
+            );
+        }
+    }
+    for document in [EXAMPLE, REFERENCE] {
+        assert!(document.contains(&NAMES.join(" ")));
+    }
 }
 
 #[test]
