@@ -68,6 +68,11 @@ prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
 def _program() -> Iterator[None]:
     """The program, built and laid where maturin picks it up, for as long as the block lasts."""
     _require_rust()
+    if (ROOT / "PKG-INFO").exists():
+        # All files of a source distribution have one old date, by which cargo would take whatever a shared
+        # CARGO_TARGET_DIR holds of this version for up to date.
+        for source in (ROOT / "rust").rglob("*.rs"):
+            source.touch()
     command = ["cargo", "build", "--release", "--locked", "--package", PROGRAM]
     messages = ["--message-format", "json-render-diagnostics"]
     built = subprocess.run([*command, *messages], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
