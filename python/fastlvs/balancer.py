@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeAlias
 
 from fastlvs._core import Service
@@ -81,7 +82,7 @@ class Balancer(ABC):
         """Another weight for the server of that address; 0 sends it no new connections."""
         existing = self._existing(service)
         known = self._known(existing, server)
-        self._replace(service, existing.with_server(RealServer(known.address, weight, known.forwarding)))
+        self._replace(service, existing.with_server(replace(known, weight=weight)))
 
     def remove_server(self, service: ServiceLike, server: EndpointLike | RealServer) -> None:
         """``ipvsadm -d``: a server goes.

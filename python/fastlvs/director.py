@@ -143,7 +143,8 @@ class Director(Balancer):
         engine, machine = self._core.counters()
         counted = Counters._of(engine)
         return DirectorCounters(
-            *(counted.frames, counted.forward, counted.reply, counted.to_host, counted.drop, counted.drops),
+            *(counted.frames, counted.forward, counted.reply, counted.to_host, counted.queued),
+            *(counted.drop, counted.drops),
             *machine,
         )
 

@@ -51,6 +51,14 @@ class Settings:
     and CLOSE, bit 1 in FIN_WAIT too where only the client is seen."""
     sloppy_tcp: bool = False
     """Whether any TCP segment but a RST may start a connection."""
+    schedule_icmp: bool = False
+    """Whether an ICMP error about a packet of no connection, which a service's server may have sent, is given
+    to a server."""
+    nat_icmp_send: bool = False
+    """Whether a masqueraded server is told that its packet belongs to no connection, instead of having it
+    routed on as it is."""
+    pmtu_disc: bool = True
+    """Whether a client's "don't fragment" holds for the tunnel that its packet travels in."""
     lblc_expiration: float = 86400.0
     """How long lblc remembers a destination that nobody asks for."""
     lblcr_expiration: float = 86400.0
@@ -75,19 +83,20 @@ class Counters:
     """What an engine counted: every frame under one verdict, every drop under one reason."""
 
     frames: int
-    """All frames processed: the sum of the four verdicts."""
+    """All frames processed: the sum of the five verdicts."""
     forward: int
     reply: int
     to_host: int
+    queued: int
     drop: int
     drops: dict[DropReason, int]
     """The drops by reason, reasons that never occurred left out."""
 
     @classmethod
-    def _of(cls, values: tuple[int, int, int, int, dict[str, int]]) -> Counters:
-        frames, forward, reply, to_host, drops = values
+    def _of(cls, values: tuple[int, int, int, int, int, dict[str, int]]) -> Counters:
+        frames, forward, reply, to_host, queued, drops = values
         reasons = {DropReason(name): count for name, count in drops.items() if count}
-        return cls(frames, forward, reply, to_host, sum(drops.values()), reasons)
+        return cls(frames, forward, reply, to_host, queued, sum(drops.values()), reasons)
 
 
 class Engine(Balancer):
@@ -122,6 +131,7 @@ class Engine(Balancer):
             settings: how the engine behaves.
         """
         super().__init__()
+        self._settings = settings or Settings()
         known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
         self._core = _core.Engine(
             list(interfaces),
@@ -129,7 +139,7 @@ class Engine(Balancer):
             list(known.items()),
             [parse_network(network, "local") for network in local],
             [parse_address(address, "owned") for address in owned],
-            settings or Settings(),
+            self._settings,
         )
         self.apply(services)
 
@@ -146,6 +156,15 @@ class Engine(Balancer):
         """
         return self._core.process(interface, frame, now)
 
+    def process_output(self, interface: str, frame: FrameLike, now: float = 0.0) -> Outcome:
+        """Takes a frame that the director's own host sends: the answer of a real server that runs on the
+        director, an error about a connection, a local client's request.
+
+        With the verdict ``TO_HOST`` it goes its way as it is. Arguments and errors are those of
+        :meth:`process`, with the interface that the frame is about to leave by.
+        """
+        return self._core.process_output(interface, frame, now)
+
     def process_many(
         self, interface: str, frames: Sequence[FrameLike], times: Sequence[float] | NDArray[np.float64]
     ) -> list[Outcome]:
@@ -158,6 +177,16 @@ class Engine(Balancer):
     def advance(self, to: float) -> None:
         """Lets time pass: connections expire."""
         self._core.advance(to)
+
+    @property
+    def settings(self) -> Settings:
+        """How the engine behaves. New settings count for the packets that follow."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._core.set_settings(settings)
+        self._settings = settings
 
     @property
     def now(self) -> float:

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from fastlvs.errors import ConfigurationError
 
@@ -24,6 +24,11 @@ NetworkLike: TypeAlias = str | IPv4Network | IPv6Network | IPv4Address | IPv6Add
 
 InterfaceLike: TypeAlias = str | IPv4Interface | IPv6Interface
 """An address with the length of its network, ``"10.0.0.1/24"``."""
+
+RouteKind: TypeAlias = Literal["unicast", "local", "unreachable", "blackhole", "prohibit"]
+"""What a route does, in the words of ``ip route``."""
+
+ROUTE_KINDS: tuple[RouteKind, ...] = get_args(RouteKind)
 
 EndpointLike: TypeAlias = AddressLike | tuple[AddressLike, int]
 """``"192.0.2.10:80"``, ``"[2001:db8::1]:80"``, ``("192.0.2.10", 80)``, or an :class:`Endpoint`."""
@@ -102,6 +107,9 @@ class Route:
     """By which interface; ``None``: the one that reaches ``via``."""
     mtu: int | None
     """A limit below the interface's, in bytes."""
+    kind: RouteKind
+    """``"unicast"`` leads to a router or onto a link; ``"local"`` ends at the director; the others refuse,
+    which is all the same to the engine."""
 
     def __init__(
         self,
@@ -110,8 +118,16 @@ class Route:
         via: AddressLike | None = None,
         interface: str | None = None,
         mtu: int | None = None,
+        kind: RouteKind = "unicast",
     ) -> None:
-        if via is None and interface is None:
+        if kind not in ROUTE_KINDS:
+            expected = ", ".join(ROUTE_KINDS)
+            raise ConfigurationError(
+                f"expected one of {expected}, got {kind!r}", field=f"route {destination}"
+            )
+        if kind != "unicast" and (via is not None or interface is not None or mtu is not None):
+            raise ConfigurationError(f"a route of kind {kind} leads nowhere", field=f"route {destination}")
+        if kind == "unicast" and via is None and interface is None:
             raise ConfigurationError("expected via= or interface=, or both", field=f"route {destination}")
         router = None if via is None else parse_address(via, f"route {destination}")
         if destination == "default":
@@ -120,6 +136,7 @@ class Route:
         object.__setattr__(self, "via", router)
         object.__setattr__(self, "interface", interface)
         object.__setattr__(self, "mtu", mtu)
+        object.__setattr__(self, "kind", kind)
 
 
 def parse_address(value: AddressLike, field: str) -> IPv4Address | IPv6Address:

@@ -7,9 +7,9 @@ has (connections, counters) is read from :attr:`Engine.services`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from fastlvs import _core
 from fastlvs.errors import ConfigurationError
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Forwarding", "ForwardingLike", "ProtocolName", "RealServer", "VirtualService"]
 
 ProtocolName: TypeAlias = Literal["tcp", "udp"]
+
+Tunnel: TypeAlias = Literal["ipip", "gue", "gre"]
+"""What a tunnel is made of (``ipvsadm --tun-type``)."""
+
+TunnelFlags: TypeAlias = Literal["nocsum", "csum", "remcsum"]
+"""What of a tunnel is checked (``ipvsadm --tun-nocsum``, ``--tun-csum``, ``--tun-remcsum``)."""
 
 
 class Forwarding(StrEnum):
@@ -73,13 +79,43 @@ class RealServer:
     """Its share, relative to its siblings'; 0: no new connections."""
     forwarding: Forwarding | None
     """How packets reach it; ``None``: as the service says."""
+    tunnel: Tunnel
+    """What a tunnel to it puts between the outer IP header and the packet: nothing, UDP and GUE, or GRE."""
+    tunnel_port: int
+    """The UDP port where it takes GUE."""
+    tunnel_flags: TunnelFlags
+    """Whether GUE's or GRE's checksum is computed. ``"remcsum"`` is ``"csum"`` for packets whose own checksum
+    is finished, and the engine finishes all."""
 
     def __init__(
-        self, address: EndpointLike, weight: int = 1, forwarding: ForwardingLike | None = None
+        self,
+        address: EndpointLike,
+        weight: int = 1,
+        forwarding: ForwardingLike | None = None,
+        *,
+        tunnel: Tunnel = "ipip",
+        tunnel_port: int = 0,
+        tunnel_flags: TunnelFlags = "nocsum",
     ) -> None:
         field = f"real server {address}"
         if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight < 2**31:
             raise ConfigurationError(f"expected a weight from 0 to 2147483647, got {weight!r}", field=field)
+        for name, value, words in (
+            ("tunnel", tunnel, get_args(Tunnel)),
+            ("tunnel_flags", tunnel_flags, get_args(TunnelFlags)),
+        ):
+            if value not in words:
+                raise ConfigurationError(
+                    f"expected {name} to be one of {', '.join(words)}, got {value!r}", field=field
+                )
+        if not 0 <= tunnel_port <= 65535 or (tunnel == "gue") != bool(tunnel_port):
+            raise ConfigurationError(
+                f"expected tunnel_port from 1 to 65535 with tunnel='gue' alone, got {tunnel_port!r}",
+                field=field,
+            )
+        object.__setattr__(self, "tunnel", tunnel)
+        object.__setattr__(self, "tunnel_port", tunnel_port)
+        object.__setattr__(self, "tunnel_flags", tunnel_flags)
         object.__setattr__(self, "address", Endpoint.parse(address, "real server"))
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "forwarding", None if forwarding is None else _forwarding(forwarding, field))
@@ -88,7 +124,10 @@ class RealServer:
         address = str(self.address if self.address.port else self.address.address)
         weight = "" if self.weight == 1 else f", weight={self.weight}"
         forwarding = "" if self.forwarding is None else f', forwarding="{self.forwarding}"'
-        return f'RealServer("{address}"{weight}{forwarding})'
+        tunnel = "" if self.tunnel == "ipip" else f', tunnel="{self.tunnel}"'
+        tunnel += f", tunnel_port={self.tunnel_port}" if self.tunnel_port else ""
+        tunnel += "" if self.tunnel_flags == "nocsum" else f', tunnel_flags="{self.tunnel_flags}"'
+        return f'RealServer("{address}"{weight}{forwarding}{tunnel})'
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -231,7 +270,7 @@ def _with_port(server: RealServer, port: int, field: str) -> RealServer:
         raise ConfigurationError(f"expected a RealServer, got {server!r}", field=field)
     if server.address.port:
         return server
-    return RealServer(Endpoint(server.address.address, port), server.weight, server.forwarding)
+    return replace(server, address=Endpoint(server.address.address, port))
 
 
 def _forwarding(value: ForwardingLike, field: str) -> Forwarding:

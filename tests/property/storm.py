@@ -60,7 +60,7 @@ def storm(frames: int, seed: int) -> lvs.Counters:
             assert bool(outcome.frames) == (outcome.verdict in (lvs.Verdict.FORWARD, lvs.Verdict.REPLY))
     counters = director.counters
     assert counters.frames == frames
-    assert counters.forward + counters.reply + counters.to_host + counters.drop == frames
+    assert sum(getattr(counters, verdict) for verdict in lvs.Verdict) == frames
     assert sum(counters.drops.values()) == counters.drop
     return counters
 

@@ -266,7 +266,7 @@ def test_counters_account_for_every_frame() -> None:
     for frame in (from_client(), from_client(FIN | ACK), from_client(SYN, destination=(VIP[0], 22)), b""):
         director.process("c", frame)
     counters = director.counters
-    assert counters == lvs.Counters(4, 2, 0, 1, 1, {lvs.DropReason.MALFORMED_ETHERNET: 1})
+    assert counters == lvs.Counters(4, 2, 0, 1, 0, 1, {lvs.DropReason.MALFORMED_ETHERNET: 1})
 
 
 def test_mistakes_name_what_was_expected() -> None:

@@ -9,12 +9,13 @@ pub struct Counters {
     forwarded: u64,
     replied: u64,
     to_host: u64,
+    queued: u64,
     drops: [u64; DropReason::COUNT],
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { frames: 0, forwarded: 0, replied: 0, to_host: 0, drops: [0; DropReason::COUNT] }
+        Self { frames: 0, forwarded: 0, replied: 0, to_host: 0, queued: 0, drops: [0; DropReason::COUNT] }
     }
 }
 
@@ -26,6 +27,7 @@ impl Counters {
             Verdict::Forward => self.forwarded += 1,
             Verdict::Reply => self.replied += 1,
             Verdict::ToHost => self.to_host += 1,
+            Verdict::Queued => self.queued += 1,
             Verdict::Drop(reason) => self.drops[reason as usize] += 1,
         }
     }
@@ -36,6 +38,7 @@ impl Counters {
         self.forwarded += other.forwarded;
         self.replied += other.replied;
         self.to_host += other.to_host;
+        self.queued += other.queued;
         for (mine, others) in self.drops.iter_mut().zip(&other.drops) {
             *mine += others;
         }
@@ -63,6 +66,12 @@ impl Counters {
     #[must_use]
     pub const fn to_host(&self) -> u64 {
         self.to_host
+    }
+
+    /// Fragments kept until the others of their datagram came.
+    #[must_use]
+    pub const fn queued(&self) -> u64 {
+        self.queued
     }
 
     /// Frames dropped for one reason.

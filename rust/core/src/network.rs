@@ -168,6 +168,14 @@ impl Network {
         self.interfaces.iter().position(|i| i.name == name).map(|n| InterfaceId(n as u16))
     }
 
+    /// Whether `address` is one that an interface has, or that belongs to the engine alone: addresses of a
+    /// local network ([`Network::with_local`]) are neither.
+    #[must_use]
+    pub fn is_held(&self, address: IpAddr) -> bool {
+        let on = |interface: &Interface| interface.addresses.iter().any(|a| a.address() == address);
+        self.is_owned(address) || self.interfaces.iter().any(on)
+    }
+
     /// Whether `address` belongs to the engine alone.
     #[must_use]
     pub fn is_owned(&self, address: IpAddr) -> bool {
@@ -183,7 +191,8 @@ impl Network {
     /// The way to `destination`; `None` when there is none (no route, or one that refuses).
     #[must_use]
     pub fn path(&self, destination: IpAddr) -> Option<Path> {
-        if self.is_owned(destination) || self.local.iter().any(|p| p.contains(destination)) {
+        let loopback = destination.is_loopback();
+        if loopback || self.is_owned(destination) || self.local.iter().any(|p| p.contains(destination)) {
             return Some(Path::Local);
         }
         let (interface, via, mtu, source) = match self.best(destination)?.kind {
@@ -277,7 +286,7 @@ mod tests {
     #[test]
     fn local_is_what_the_host_or_the_engine_holds() {
         let network = network();
-        for address in ["10.0.0.1", "192.168.0.1", "10.99.3.4", "203.0.113.1"] {
+        for address in ["10.0.0.1", "192.168.0.1", "10.99.3.4", "203.0.113.1", "127.0.0.1", "::1"] {
             assert_eq!(network.path(ip(address)), Some(Path::Local), "{address}");
         }
         assert!(network.is_owned(ip("203.0.113.1")));

@@ -4,8 +4,9 @@ use crate::frame::{ChecksumState, Frame, Offload, Segmentation, SegmentationKind
 use crate::net::{Endpoint, FlowKey, InterfaceId, Mac, Protocol};
 use crate::verdict::DropReason;
 use crate::wire::arp::Arp;
+use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, Ethernet};
-use crate::wire::ipv4::{Ipv4, Ipv4Error};
+use crate::wire::ipv4::{self, Ipv4, Ipv4Error};
 use crate::wire::ipv6::Ipv6;
 use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::{self, Udp};
@@ -42,6 +43,10 @@ pub struct Packet<'a> {
     pub dont_fragment: bool,
     /// Whether it is a whole IP packet.
     pub fragment: Fragment,
+    /// Where IPv6's fragment header begins; 0 where there is none.
+    pub fragment_header: usize,
+    /// What it was put together from, if it came in fragments.
+    pub reassembled: Option<Fragments>,
     /// Type of service, or traffic class.
     pub tos: u8,
     /// TCP's control bits; none when it is not TCP.
@@ -57,6 +62,17 @@ pub enum Fragment {
     First,
     /// A part without transport header.
     Later,
+}
+
+/// What is remembered of the fragments of a packet that was put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragments {
+    /// Length of the longest, from its IP header on.
+    pub longest: u16,
+    /// The number that they had in common.
+    pub identification: u32,
+    /// Whether there was only one: a whole IPv6 packet with a fragment header (RFC 6946).
+    pub alone: bool,
 }
 
 /// What a frame turned out to be.
@@ -156,6 +172,37 @@ impl<'a> Packet<'a> {
         self.icmp_type().is_some_and(error)
     }
 
+    /// Whether it is an ICMP message of the kinds that are relayed to who sent the packet that they are about.
+    #[must_use]
+    pub fn is_relayed_error(&self) -> bool {
+        let relayed = if self.is_ipv4() { icmp::v4::is_relayed } else { icmp::v6::is_error };
+        self.icmp_type().is_some_and(relayed)
+    }
+
+    /// Whether it is an ICMP or ICMPv6 message.
+    #[must_use]
+    pub fn is_icmp(&self) -> bool {
+        self.is_whole(self.icmp_protocol())
+    }
+
+    /// Whether an ICMP or ICMPv6 message is undamaged.
+    #[must_use]
+    pub fn icmp_checksum_is_right(&self) -> bool {
+        let message = self.payload();
+        let pseudo = if self.is_ipv4() {
+            Sum::ZERO
+        } else {
+            Sum::pseudo_header(self.source(), self.destination(), Protocol::ICMPV6, message.len())
+        };
+        self.checksum_is_partial() || pseudo.bytes(message).checksum() == 0
+    }
+
+    /// Whether its IPv4 header has options.
+    #[must_use]
+    pub const fn has_options(&self) -> bool {
+        self.is_ipv4() && self.transport - self.network > ipv4::HEADER
+    }
+
     /// Length of the transport header; 0 for protocols that the engine does not know, and in
     /// fragments.
     #[must_use]
@@ -207,9 +254,13 @@ impl<'a> Packet<'a> {
         self.aggregate().map_or(1, |segmentation| data.div_ceil(usize::from(segmentation.size)).max(1))
     }
 
-    /// Length of the longest IP packet that it stands for: its own, but for aggregates.
+    /// Length of the longest IP packet that it stands for: its own, but for aggregates, and for IPv6 packets
+    /// that came in fragments, which nobody but their sender may cut and which are cut as he did.
     #[must_use]
     pub fn longest_piece(&self) -> usize {
+        if let Some(fragments) = self.reassembled.filter(|_| !self.is_ipv4()) {
+            return usize::from(fragments.longest);
+        }
         let headers = self.transport - self.network + self.transport_header_length();
         let piece = self.aggregate().map_or(usize::MAX, |s| headers + usize::from(s.size));
         self.ip_length().min(piece)
@@ -219,7 +270,9 @@ impl<'a> Packet<'a> {
         self.fragment == Fragment::Whole && self.protocol() == protocol
     }
 
-    const fn icmp_protocol(&self) -> Protocol {
+    /// The family's ICMP.
+    #[must_use]
+    pub const fn icmp_protocol(&self) -> Protocol {
         if self.is_ipv4() { Protocol::ICMP } else { Protocol::ICMPV6 }
     }
 }
@@ -250,6 +303,8 @@ fn parse_ipv4<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, Drop
         ttl: header.ttl(),
         dont_fragment: header.dont_fragment(),
         fragment,
+        fragment_header: 0,
+        reassembled: None,
         tos: header.tos(),
         tcp_flags: TcpFlags::NONE,
     };
@@ -279,6 +334,11 @@ fn parse_ipv6<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, Drop
         ttl: header.hop_limit(),
         dont_fragment: true,
         fragment,
+        fragment_header: match header.fragment_header() {
+            0 => 0,
+            place => link.payload + place,
+        },
+        reassembled: None,
         tos: header.traffic_class(),
         tcp_flags: TcpFlags::NONE,
     };

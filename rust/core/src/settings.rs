@@ -4,6 +4,7 @@ use crate::time::Duration;
 
 /// How the engine behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the kernel's")]
 pub struct Settings {
     /// The timeouts that `ipvsadm --set` sets.
     pub timeouts: Timeouts,
@@ -21,6 +22,14 @@ pub struct Settings {
     /// The same for lblcr, and how long a destination's set stays as it is before it shrinks
     /// (`lblcr_expiration`).
     pub lblcr_expiration: Duration,
+    /// Whether an ICMP error about a packet of no connection, which a service's server may have sent, is given
+    /// to a server (`schedule_icmp`).
+    pub schedule_icmp: bool,
+    /// Whether a masqueraded server is told that its packet belongs to no connection, instead of having it
+    /// routed on as it is (`nat_icmp_send`).
+    pub nat_icmp_send: bool,
+    /// Whether a client's "don't fragment" holds for the tunnel that its packet travels in (`pmtu_disc`).
+    pub pmtu_disc: bool,
     /// The most connections that one worker keeps.
     pub connection_limit: u32,
 }
@@ -34,6 +43,9 @@ impl Default for Settings {
             sloppy_tcp: false,
             lblc_expiration: Duration::from_secs(86_400),
             lblcr_expiration: Duration::from_secs(86_400),
+            schedule_icmp: false,
+            nat_icmp_send: false,
+            pmtu_disc: true,
             connection_limit: 10_000_000,
         }
     }

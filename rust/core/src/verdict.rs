@@ -11,6 +11,8 @@ pub enum Verdict {
     Reply,
     /// Not the engine's: whatever the host's own stack makes of it.
     ToHost,
+    /// A fragment, kept until the others of its datagram have come.
+    Queued,
     /// Ended here.
     Drop(DropReason),
 }
@@ -56,7 +58,11 @@ drop_reasons! {
     MalformedSctp = "malformed_sctp", "The SCTP header is cut short.";
     MalformedIcmp = "malformed_icmp", "The ICMP header is cut short.";
     MartianSource = "martian_source", "The source is an address that no packet may come from.";
-    Fragment = "fragment", "A fragment of a packet for a virtual service.";
+    Fragment = "fragment", "A fragment that contradicts the others of its datagram.";
+    SourceRoute = "source_route", "The sender chose the packet's route itself, which is not allowed.";
+    NoConnection = "no_connection", "A real server's packet of no connection, and the server cannot be told.";
+    IcmpChecksum = "icmp_checksum", "An ICMP error about a connection, with a wrong checksum.";
+    PathMtu = "path_mtu", "An ICMP error that told a tunnel's path MTU, of which no client needs to hear.";
     NoServer = "no_server", "No real server may be chosen and the sender cannot be told.";
     ServerGone = "server_gone", "The connection's real server is no longer configured.";
     NoRoute = "no_route", "There is no way to the next host and the sender cannot be told.";
@@ -65,8 +71,8 @@ drop_reasons! {
     TooBig = "too_big", "The packet is longer than its way allows and the sender cannot be told.";
     ConnectionLimit = "connection_limit", "The connection table is full.";
     TxFull = "tx_full", "The device had no room for the frame.";
-    LocalServer = "local_server", "The real server is the director itself, which NAT does not reach yet.";
-    LocalClient = "local_client", "A translated reply is for the director itself, which does not take it yet.";
+    LocalServer = "local_server", "The real server is a loopback address, or one of the engine's own: NAT reaches neither.";
+    LocalClient = "local_client", "A translated reply is for an address of the engine's own.";
     HostSilent = "host_silent", "A packet for an address of the engine's own, to which a host says nothing.";
 }
 

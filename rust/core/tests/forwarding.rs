@@ -252,7 +252,7 @@ proptest! {
         gateway::emit(&packet, &out(1500), &mut capture).unwrap();
         for outer_v6 in [false, true] {
             let (source, destination) = (address(outer_v6, 8), address(outer_v6, 9));
-            let tunnel = Tunnel { source, destination, identification: 5 };
+            let tunnel = Tunnel::ipip(source, destination, 5);
             tunnel::emit(&packet, &tunnel, &out(1540), &mut capture).unwrap();
         }
         prop_assert_eq!(capture.frames.len(), 4);
@@ -337,7 +337,7 @@ proptest! {
         prop_assert_eq!(left, offload);
         segment::finished(&read(&whole, left), &mut vec![0; 70_000], |piece| { judge(&piece[ETHERNET..]); Ok(()) }).unwrap();
         let mut capture = Capture::default();
-        let tunnel = Tunnel { source: address(false, 8), destination: address(false, 9), identification: u16::MAX };
+        let tunnel = Tunnel::ipip(address(false, 8), address(false, 9), u16::MAX);
         tunnel::emit(&packet, &tunnel, &out(1420), &mut capture).unwrap();
         prop_assert_eq!(capture.frames.len(), packet.pieces());
         for (number, (_, frame, offload)) in capture.frames.iter().enumerate() {
@@ -366,7 +366,7 @@ proptest! {
         fastlvs_core::wire::ipv4::set_checksum(&mut expected[ETHERNET..]);
         prop_assert_eq!(&reassembled(&capture.frames, mtu as usize)[..], &expected[ETHERNET..]);
         let mut capture = Capture::default();
-        let tunnel = Tunnel { source: address(false, 8), destination: address(false, 9), identification: 3 };
+        let tunnel = Tunnel::ipip(address(false, 8), address(false, 9), 3);
         tunnel::emit(&packet, &tunnel, &out(mtu), &mut capture).unwrap();
         prop_assert_eq!(&reassembled(&capture.frames, mtu as usize)[20..], &expected[ETHERNET..]);
     }
@@ -478,7 +478,7 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
     for v6 in [false, true] {
         let end = Endpoint::new(address(v6, 1), 1);
         let _ = masquerade::emit(&packet, &Rewrite { source: end, destination: end }, &out, &mut capture);
-        let tunnel = Tunnel { source: end.address, destination: end.address, identification: 0 };
+        let tunnel = Tunnel::ipip(end.address, end.address, 0);
         let _ = tunnel::emit(&packet, &tunnel, &out, &mut capture);
         let _ = icmp::port_unreachable(&packet, end.address, 0, &out, &mut capture);
         let _ = icmp::frag_needed(&packet, end.address, 1, 0, &out, &mut capture);

@@ -212,7 +212,7 @@ fn the_same_bytes_leave() {
             Gateway => gateway::emit(&packet, &out, &mut sent),
             Tunnel => {
                 let (source, destination) = (expected.source(), expected.destination());
-                let tunnel = forward::Tunnel { source, destination, identification: number };
+                let tunnel = forward::Tunnel::ipip(source, destination, number);
                 tunnel::emit(&packet, &tunnel, &out, &mut sent)
             }
             PortUnreachable => icmp::port_unreachable(&packet, packet.destination(), number, &out, &mut sent),

@@ -12,7 +12,9 @@ use fastlvs_core::frame::{Frame, Offload};
 use fastlvs_core::net::{InterfaceId, Mac, Protocol};
 use fastlvs_core::network::{Interface, Network, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
-use fastlvs_core::service::{Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, ServiceTable};
+use fastlvs_core::service::{
+    Encapsulation, Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, ServiceTable,
+};
 use fastlvs_core::time::{Duration, Instant};
 use fastlvs_core::trace::{Stage, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
@@ -57,6 +59,7 @@ fn spec(method: Method, weight: u32) -> ServiceSpec {
         servers: vec![ServerSpec {
             endpoint: format!("192.168.1.3:{port}").parse().unwrap(),
             method,
+            encapsulation: Encapsulation::default(),
             weight,
         }],
     }

@@ -111,13 +111,14 @@ impl Leftovers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fastlvs_core::service::{SchedulerSpec, ServerSpec, ServiceKey};
+    use fastlvs_core::service::{Encapsulation, SchedulerSpec, ServerSpec, ServiceKey};
     use fastlvs_core::time::Instant;
 
     fn service(port: u16, servers: &[(&str, Method)]) -> ServiceSpec {
         let server = |(endpoint, method): &(&str, Method)| ServerSpec {
             endpoint: endpoint.parse().unwrap(),
             method: *method,
+            encapsulation: Encapsulation::default(),
             weight: 1,
         };
         ServiceSpec {

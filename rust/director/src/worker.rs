@@ -166,7 +166,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             }
             let frame = Frame { interface, bytes, offload };
             if pipeline.process(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
-                host.leave(&frame);
+                host.leave(&pipeline.for_host(&frame));
             }
         })
     }

@@ -33,7 +33,7 @@ impl Configuration {
             interfaces,
             settings: settings.into(),
             neighbours: neighbours.into_iter().map(neighbour).collect::<PyResult<_>>()?,
-            routes: routes.into_iter().map(route).collect(),
+            routes: routes.into_iter().map(route).collect::<PyResult<_>>()?,
             spin: Duration::from_secs_f64(spin),
             ..config::Configuration::default()
         }))
@@ -75,7 +75,11 @@ fn neighbour((address, mac): (IpAddr, String)) -> PyResult<StaticNeighbour> {
     Ok(StaticNeighbour { address, mac, interface: None })
 }
 
-fn route(wanted: WantedRoute) -> StaticRoute {
-    let WantedRoute { destination: Text(destination), via, interface, mtu } = wanted;
-    StaticRoute { destination, via, interface, mtu }
+fn route(wanted: WantedRoute) -> PyResult<StaticRoute> {
+    let WantedRoute { destination: Text(destination), via, interface, mtu, kind } = wanted;
+    if kind != "unicast" {
+        let message = format!("expected a route of kind unicast, got {kind}: refuse in the kernel's table");
+        return Err(errors::configuration(message, Some(&format!("route {destination}"))));
+    }
+    Ok(StaticRoute { destination, via, interface, mtu })
 }

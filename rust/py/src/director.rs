@@ -83,7 +83,7 @@ impl Director {
             drops.set_item(reason.name(), frames.dropped(*reason))?;
         }
         Ok((
-            (frames.frames(), frames.forwarded(), frames.replied(), frames.to_host(), drops),
+            (frames.frames(), frames.forwarded(), frames.replied(), frames.to_host(), frames.queued(), drops),
             (counted.missed, counted.lost.refused, counted.lost.abandoned, counted.given_back),
         ))
     }
@@ -128,7 +128,7 @@ impl Director {
 }
 
 /// The values of `fastlvs.Counters`.
-type EngineCounters<'py> = (u64, u64, u64, u64, Bound<'py, PyDict>);
+type EngineCounters<'py> = (u64, u64, u64, u64, u64, Bound<'py, PyDict>);
 
 impl Director {
     /// Asks the director, with the interpreter let go.

@@ -15,7 +15,7 @@ use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::settings::{Settings, Timeouts};
 use fastlvs_core::time::{Duration, Instant};
 use fastlvs_core::trace::{NoTrace, Trace};
-use fastlvs_core::verdict::DropReason;
+use fastlvs_core::verdict::{DropReason, Verdict};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -77,6 +77,19 @@ impl Engine {
         Ok(py.detach(|| taken.map(|(frame, now)| self.take(interface, frame, now, &mut NoTrace)).collect()))
     }
 
+    fn process_output(&mut self, interface: &str, frame: FrameBytes, now: f64) -> PyResult<Outcome> {
+        let interface = self.interface(interface)?;
+        let now = self.pass_time(now);
+        let mut capture = Capture::default();
+        let frame = Frame { interface, bytes: &frame, offload: Offload::NONE };
+        let outcome = self.pipeline.process_output(&self.snapshot, &frame, now, &mut capture);
+        Ok(self.outcome(&frame, outcome.verdict, capture))
+    }
+
+    fn set_settings(&mut self, settings: WantedSettings) {
+        self.snapshot.settings = settings.into();
+    }
+
     fn advance(&mut self, to: f64) {
         self.now = self.now.max(Instant::from_secs_f64(to));
         self.pipeline.advance(self.now);
@@ -107,29 +120,41 @@ impl Engine {
         Connections::new(self.pipeline.views(self.now).collect())
     }
 
-    fn counters<'py>(&self, py: Python<'py>) -> PyResult<(u64, u64, u64, u64, Bound<'py, PyDict>)> {
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<(u64, u64, u64, u64, u64, Bound<'py, PyDict>)> {
         let counters = self.pipeline.counters();
         let drops = PyDict::new(py);
         for reason in DropReason::ALL {
             drops.set_item(reason.name(), counters.dropped(*reason))?;
         }
-        Ok((counters.frames(), counters.forwarded(), counters.replied(), counters.to_host(), drops))
+        let (to_host, queued) = (counters.to_host(), counters.queued());
+        Ok((counters.frames(), counters.forwarded(), counters.replied(), to_host, queued, drops))
     }
 }
 
 impl Engine {
     /// Takes a frame its way, at `now` or at the latest time that was told.
     fn take<T: Trace>(&mut self, interface: InterfaceId, bytes: &[u8], now: f64, trace: &mut T) -> Outcome {
+        let now = self.pass_time(now);
+        let mut capture = Capture::default();
+        let frame = Frame { interface, bytes, offload: Offload::NONE };
+        let outcome = self.pipeline.process_traced(&self.snapshot, &frame, now, &mut capture, trace);
+        self.outcome(&frame, outcome.verdict, capture)
+    }
+
+    /// Lets time pass until `now`, if that is later than what was told before; returns what time it is.
+    fn pass_time(&mut self, now: f64) -> Instant {
         let now = self.now.max(Instant::from_secs_f64(now));
         if now > self.now {
             self.now = now;
             self.pipeline.advance(now);
         }
-        let mut capture = Capture::default();
-        let frame = Frame { interface, bytes, offload: Offload::NONE };
-        let outcome = self.pipeline.process_traced(&self.snapshot, &frame, now, &mut capture, trace);
+        now
+    }
+
+    fn outcome(&self, frame: &Frame<'_>, verdict: Verdict, capture: Capture) -> Outcome {
         let frames = capture.frames.into_iter().map(|(id, bytes, _)| (id, bytes)).collect();
-        Outcome::new(outcome.verdict, frames, &self.snapshot.network)
+        let for_host = (verdict == Verdict::ToHost).then(|| self.pipeline.for_host(frame).bytes.to_vec());
+        Outcome::new(verdict, frames, for_host, &self.snapshot.network)
     }
 
     fn interface(&self, name: &str) -> PyResult<InterfaceId> {
@@ -153,10 +178,12 @@ pub struct WantedRoute {
     pub via: Option<IpAddr>,
     pub interface: Option<String>,
     pub mtu: Option<u32>,
+    pub kind: String,
 }
 
 /// A `fastlvs.Settings`.
 #[derive(FromPyObject)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the kernel's")]
 pub struct WantedSettings {
     timeout_tcp: f64,
     timeout_tcp_fin: f64,
@@ -164,6 +191,9 @@ pub struct WantedSettings {
     expire_nodest_conn: bool,
     conn_reuse_mode: u8,
     sloppy_tcp: bool,
+    schedule_icmp: bool,
+    nat_icmp_send: bool,
+    pmtu_disc: bool,
     lblc_expiration: f64,
     lblcr_expiration: f64,
     connection_limit: u32,
@@ -180,6 +210,9 @@ impl From<WantedSettings> for Settings {
             expire_nodest_conn: wanted.expire_nodest_conn,
             conn_reuse_mode: wanted.conn_reuse_mode,
             sloppy_tcp: wanted.sloppy_tcp,
+            schedule_icmp: wanted.schedule_icmp,
+            nat_icmp_send: wanted.nat_icmp_send,
+            pmtu_disc: wanted.pmtu_disc,
             lblc_expiration: Duration::from_secs_f64(wanted.lblc_expiration),
             lblcr_expiration: Duration::from_secs_f64(wanted.lblcr_expiration),
             connection_limit: wanted.connection_limit,
@@ -198,8 +231,13 @@ fn network(interfaces: Vec<WantedInterface>, routes: Vec<WantedRoute>) -> PyResu
         let addresses = addresses.into_iter().map(|Text(prefix)| prefix).collect();
         known.push(Interface { name, mac, mtu, addresses });
     }
-    let (far, near): (Vec<_>, Vec<_>) = routes.into_iter().partition(|route| route.via.is_some());
-    let mut network = Network::new(known);
+    let (plain, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|route| route.kind == "unicast");
+    let (far, near): (Vec<_>, Vec<_>) = plain.into_iter().partition(|route| route.via.is_some());
+    let mut network = Network::new(known).with_routes(others.into_iter().map(|route| Route {
+        destination: route.destination.0,
+        kind: if route.kind == "local" { RouteKind::Local } else { RouteKind::Unreachable },
+        metric: 0,
+    }));
     for route in near.iter().chain(&far) {
         let interface = match (&route.interface, route.via) {
             (Some(name), _) => find_interface(&network, name)?,

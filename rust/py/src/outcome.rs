@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub struct Outcome {
     verdict: Verdict,
     frames: Vec<(InterfaceId, Vec<u8>)>,
+    for_host: Option<Vec<u8>>,
     network: Arc<Network>,
     /// The packet's way in the kernel model's stages; empty when nobody listened.
     #[pyo3(get)]
@@ -22,8 +23,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn new(verdict: Verdict, frames: Vec<(InterfaceId, Vec<u8>)>, network: &Arc<Network>) -> Self {
-        Self { verdict, frames, network: Arc::clone(network), way: String::new() }
+    pub fn new(
+        verdict: Verdict,
+        frames: Vec<(InterfaceId, Vec<u8>)>,
+        for_host: Option<Vec<u8>>,
+        network: &Arc<Network>,
+    ) -> Self {
+        Self { verdict, frames, for_host, network: Arc::clone(network), way: String::new() }
     }
 
     pub fn with_way(self, Way(way): Way) -> Self {
@@ -45,6 +51,7 @@ impl Outcome {
             Verdict::Forward => "forward",
             Verdict::Reply => "reply",
             Verdict::ToHost => "to_host",
+            Verdict::Queued => "queued",
             Verdict::Drop(_) => "drop",
         };
         VERDICT.import(py, "fastlvs.verdict", "Verdict")?.call1((name,))
@@ -58,6 +65,12 @@ impl Outcome {
         REASON.import(py, "fastlvs.verdict", "DropReason")?.call1((reason.name(),)).map(Some)
     }
 
+    /// The frame that the host is to get, where the verdict leaves it one.
+    #[getter]
+    fn for_host<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.for_host.as_ref().map(|bytes| PyBytes::new(py, bytes))
+    }
+
     /// What was sent: names of interfaces, and the frames.
     #[getter]
     fn frames<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -69,6 +82,7 @@ impl Outcome {
             Verdict::Forward => "FORWARD",
             Verdict::Reply => "REPLY",
             Verdict::ToHost => "TO_HOST",
+            Verdict::Queued => "QUEUED",
             Verdict::Drop(reason) => &format!("DROP {reason}"),
         };
         let sent = |(id, bytes): &(InterfaceId, Vec<u8>)| {

@@ -4,7 +4,7 @@ use crate::convert::Text;
 use crate::errors;
 use crate::scheduler::{PythonScheduler, Schedulers};
 use fastlvs_core::net::{Endpoint, Protocol};
-use fastlvs_core::service::{Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec};
+use fastlvs_core::service::{Encapsulation, Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -25,6 +25,9 @@ struct WantedServer {
     address: Text<Endpoint>,
     weight: u32,
     forwarding: Option<String>,
+    tunnel: String,
+    tunnel_port: u16,
+    tunnel_flags: String,
 }
 
 /// Raises `ConfigurationError` for what is wrong with a service.
@@ -63,10 +66,24 @@ impl WantedService<'_> {
 }
 
 impl WantedServer {
+    fn encapsulation(&self) -> Encapsulation {
+        let checksum = self.tunnel_flags != "nocsum";
+        match self.tunnel.as_str() {
+            "gue" => Encapsulation::Gue { port: self.tunnel_port, checksum },
+            "gre" => Encapsulation::Gre { checksum },
+            _ => Encapsulation::Ipip,
+        }
+    }
+
     fn spec(&self, default: &str) -> PyResult<ServerSpec> {
         let name = self.forwarding.as_deref().unwrap_or(default);
         let method = Method::from_name(name)
             .ok_or_else(|| errors::configuration(format!("unknown forwarding method {name:?}"), None))?;
-        Ok(ServerSpec { endpoint: self.address.0, method, weight: self.weight })
+        Ok(ServerSpec {
+            endpoint: self.address.0,
+            method,
+            encapsulation: self.encapsulation(),
+            weight: self.weight,
+        })
     }
 }

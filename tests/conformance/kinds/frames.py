@@ -173,7 +173,10 @@ def options(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def joined(frames: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """The frames, trains of fragments of one datagram as the datagram that they make. A train with a gap or an overlap stays as it is."""
+    """The frames, trains of fragments of one datagram as the datagram that they make.
+
+    A train with a gap or an overlap stays as it is.
+    """
     trains: dict[object, list[tuple[str, bytes]]] = {}
     for number, (leg, frame) in enumerate(frames):
         packet = Ip.parse(frame[ETHERNET:])

@@ -149,15 +149,12 @@ class Replay:
         outcome = self.engine.process(leg, frame, self.now)
         sent = [(by, bytes(out)) for by, out in outcome.frames]
         if outcome.verdict is lvs.Verdict.TO_HOST:
-            datagram = getattr(outcome, "datagram", None) or frame
-            for by, said, own in self.host.receive(leg, datagram):
+            for by, said, own in self.host.receive(leg, outcome.for_host or frame):
                 sent += self.leave(by, said) if own else [(by, said)]
         return sorted(sent, key=lambda pair: pair[0] != "s")
 
     def leave(self, leg: str, frame: bytes) -> Frames:
         """What becomes of a frame that the host sends in its own name."""
-        if not hasattr(self.engine, "process_output"):
-            return [(leg, frame)]
         outcome = self.engine.process_output(leg, frame, self.now)
         if outcome.verdict is lvs.Verdict.TO_HOST:
             return [(leg, frame)]
@@ -231,8 +228,6 @@ class Replay:
             else:
                 raise SetAside(f"ip {line}")
         interfaces = [lvs.Interface(leg, mac=MACS[leg], mtu=mtu[leg], addresses=links[leg]) for leg in LEGS]
-        if refused and not hasattr(lvs.Route, "kind"):
-            raise SetAside("routes that refuse")
         routes += [lvs.Route(network, kind=kind) for network, kind in refused]
         self.engine = lvs.Engine(
             interfaces,
@@ -315,16 +310,18 @@ class Replay:
     def _server(self, options: dict[str, str]) -> lvs.RealServer:
         method = next(word for flag, word in METHODS.items() if flag in options)
         wanted: dict[str, Any] = {}
-        if "--tun-type" in options and options["--tun-type"] != "ipip":
-            raise SetAside("tunnel types")
+        if "--tun-type" in options:
+            wanted["tunnel"] = options["--tun-type"]
+            wanted["tunnel_port"] = int(options.get("--tun-port", 0))
+        for flags in ("nocsum", "csum", "remcsum"):
+            if f"--tun-{flags}" in options:
+                wanted["tunnel_flags"] = flags
         return lvs.RealServer(options["-r"], int(options.get("-w", 1)), method, **wanted)
 
     # Listings.
 
     def sysctl(self, name: str, value: Any) -> tuple[object, object]:
         self._set(name, value)
-        if not hasattr(self.engine, "settings"):
-            raise SetAside("settings changed in between")
         self.engine.settings = self._settings()
         return None, None
 

@@ -5,7 +5,8 @@ use crate::network::Output;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
 use crate::wire::ipv4::{self, MORE_FRAGMENTS};
-use crate::wire::{ethernet, set_u16, u16_at};
+use crate::wire::{ethernet, ipv6, set_u16, u16_at};
+use std::ops::Range;
 
 /// Length of the part of the link-layer header that both addresses take.
 const ADDRESSES: usize = 12;
@@ -70,13 +71,42 @@ pub(super) fn offload_behind(packet: &Packet<'_>, dropped: usize) -> Offload {
     Offload { checksum, ..packet.offload }
 }
 
+/// How a datagram may be cut, beside what its own header says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cut {
+    /// The longest fragment allowed, where the way's MTU allows a longer one: a packet that came in
+    /// fragments leaves in fragments that are no longer.
+    pub(super) longest: Option<u16>,
+    /// Whether it came in a single fragment, and leaves in one.
+    pub(super) alone: bool,
+    /// What IPv6 fragments are told apart by; without it, an IPv6 packet is not cut.
+    pub(super) identification: Option<u32>,
+    /// Whether an IPv4 packet is cut in spite of its "don't fragment".
+    pub(super) forced: bool,
+}
+
+impl Cut {
+    /// For `packet` itself, changed or not.
+    pub(super) fn of(packet: &Packet<'_>) -> Self {
+        let fragments = packet.reassembled;
+        Self {
+            longest: fragments.map(|f| f.longest),
+            alone: fragments.is_some_and(|f| f.alone),
+            identification: fragments.map(|f| f.identification),
+            forced: fragments.is_some() || packet.is_ipv4() && packet.is_icmp_error(),
+        }
+    }
+}
+
 /// An IP packet in several runs of bytes, so that its beginning can be changed without a copy of the
 /// rest. Checksums are finished.
 pub(super) struct Datagram<'a> {
-    /// The IP header with its options. At most [`ipv4::LONGEST`] bytes in IPv4.
+    /// The IP header with its options or extension headers. At most [`ipv4::LONGEST`] bytes in IPv4.
     pub(super) header: &'a [u8],
     /// What follows, one behind the other.
-    pub(super) runs: [&'a [u8]; 3],
+    pub(super) runs: [&'a [u8]; 4],
+    /// How it may be cut.
+    pub(super) cut: Cut,
 }
 
 impl Datagram<'_> {
@@ -85,14 +115,32 @@ impl Datagram<'_> {
     pub(super) fn emit<E: Egress + ?Sized>(&self, link: &Link<'_>, egress: &mut E) -> Result<(), DropReason> {
         let payload: usize = self.runs.iter().map(|run| run.len()).sum();
         let mtu = link.out.mtu as usize;
+        let mtu = self.cut.longest.map_or(mtu, |longest| mtu.min(usize::from(longest)));
         if self.header.len() + payload <= mtu {
             return self.emit_part(self.header, 0..payload, link, egress);
         }
+        match self.cut.identification {
+            _ if self.header[0] >> 4 == 4 => self.emit_cut_v4(payload, mtu, link, egress),
+            Some(identification) if self.cut.alone => {
+                self.emit_cut_v6(payload, link.out.mtu as usize, identification, link, egress)
+            }
+            Some(identification) => self.emit_cut_v6(payload, mtu, identification, link, egress),
+            None => Err(DropReason::TooBig),
+        }
+    }
+
+    fn emit_cut_v4<E: Egress + ?Sized>(
+        &self,
+        payload: usize,
+        mtu: usize,
+        link: &Link<'_>,
+        egress: &mut E,
+    ) -> Result<(), DropReason> {
         // Only the last fragment's length may be something else than a multiple of 8.
         let room = mtu.saturating_sub(self.header.len()) & !7;
         let field = u16_at(self.header, 6);
         let units = usize::from(field & ipv4::OFFSET) + payload / 8;
-        let may_be_cut = self.header[0] >> 4 == 4 && field & ipv4::DONT_FRAGMENT == 0;
+        let may_be_cut = self.cut.forced || field & ipv4::DONT_FRAGMENT == 0;
         if !may_be_cut || room == 0 || units > usize::from(ipv4::OFFSET) {
             return Err(DropReason::TooBig);
         }
@@ -113,10 +161,50 @@ impl Datagram<'_> {
         Ok(())
     }
 
+    /// The extension headers that routers read are repeated in every fragment, the others are cut with the
+    /// payload (RFC 8200 §4.5).
+    fn emit_cut_v6<E: Egress + ?Sized>(
+        &self,
+        payload: usize,
+        mtu: usize,
+        identification: u32,
+        link: &Link<'_>,
+        egress: &mut E,
+    ) -> Result<(), DropReason> {
+        let (repeated, next_field) = ipv6::repeated_headers(self.header);
+        let (repeated, cut) = self.header.split_at(repeated);
+        let mut buffer = [0; ipv6::HEADER_ROOM];
+        let length = repeated.len() + ipv6::FRAGMENT_HEADER;
+        let header = buffer.get_mut(..length).ok_or(DropReason::TooBig)?;
+        header[..repeated.len()].copy_from_slice(repeated);
+        let next = std::mem::replace(&mut header[next_field], ipv6::FRAGMENT);
+        let [first, second, third, fourth] = self.runs;
+        // What the header runs on with is cut too; a packet in five runs has none.
+        let runs = match cut {
+            [] => self.runs,
+            _ if fourth.is_empty() => [cut, first, second, third],
+            _ => return Err(DropReason::TooBig),
+        };
+        let rest = Datagram { header: &[], runs, cut: self.cut };
+        let payload = cut.len() + payload;
+        let room = mtu.saturating_sub(length) & !7;
+        if room == 0 || payload > usize::from(u16::MAX) {
+            return Err(DropReason::TooBig);
+        }
+        for start in (0..payload).step_by(room) {
+            let end = payload.min(start + room);
+            set_u16(header, 4, (length - ipv6::HEADER + end - start) as u16);
+            let place = start as u16 | u16::from(end < payload);
+            ipv6::write_fragment_header(next, place, identification, &mut header[repeated.len()..]);
+            rest.emit_part(header, start..end, link, egress)?;
+        }
+        Ok(())
+    }
+
     fn emit_part<E: Egress + ?Sized>(
         &self,
         header: &[u8],
-        part: std::ops::Range<usize>,
+        part: Range<usize>,
         link: &Link<'_>,
         egress: &mut E,
     ) -> Result<(), DropReason> {
@@ -195,7 +283,11 @@ mod tests {
         header[20..].copy_from_slice(&[7, 3, 4, 0]);
         let (out, mut sent) = (out(InterfaceId(7), 24 + 39), Capture::default());
         let data: Vec<u8> = (0..48).collect();
-        let datagram = Datagram { header: &header, runs: [&data[..1], &data[1..40], &data[40..]] };
+        let datagram = Datagram {
+            header: &header,
+            runs: [&data[..1], &data[1..40], &data[40..], &[]],
+            cut: Cut::default(),
+        };
         datagram.emit(&Link::of(&packet(&PING), &out), &mut sent).unwrap();
         let seen: Vec<_> =
             sent.frames.iter().map(|(_, f, _)| (u16_at(f, 16), u16_at(f, 20), f[34], &f[38..])).collect();
@@ -217,7 +309,7 @@ mod tests {
             let mut header = [0; ipv4::HEADER];
             header[0] = version;
             set_u16(&mut header, 6, field);
-            let datagram = Datagram { header: &header, runs: [&[0; 16], &[], &[]] };
+            let datagram = Datagram { header: &header, runs: [&[0; 16], &[], &[], &[]], cut: Cut::default() };
             let narrow = out(InterfaceId(7), mtu);
             let done = datagram.emit(&Link::of(&ping, &narrow), &mut sent);
             assert_eq!(done, Err(DropReason::TooBig), "{name}");

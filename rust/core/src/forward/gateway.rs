@@ -16,14 +16,15 @@ pub fn emit<E: Egress + ?Sized>(packet: &Packet<'_>, out: &Output, egress: &mut 
         return Err(DropReason::TtlExpired);
     }
     let link = Link::of(packet, out);
-    if fits(packet, out.mtu) {
+    let fits_way = fits(packet, out.mtu);
+    if fits_way && packet.reassembled.is_none() {
         let offload = offload_behind(packet, packet.network - link.length());
         return link.emit(packet.ip_length(), offload, egress, |datagram| {
             datagram.copy_from_slice(packet.datagram());
             decrement_ttl(datagram);
         });
     }
-    if packet.dont_fragment {
+    if packet.dont_fragment && !fits_way && !packet.is_icmp_error() {
         return Err(DropReason::TooBig);
     }
     segment::pieces(packet, |piece| {

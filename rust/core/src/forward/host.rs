@@ -1,6 +1,6 @@
 //! What a host says. The engine says it for addresses that no kernel holds.
 
-use super::datagram::{Datagram, Link};
+use super::datagram::{Cut, Datagram, Link};
 use super::icmp;
 use crate::frame::{Egress, NextHop, Offload};
 use crate::net::{InterfaceId, Mac, Protocol};
@@ -82,7 +82,8 @@ fn echo_reply<E: Egress + ?Sized>(
     set_u16(&mut message, CHECKSUM, kinds.apply(u16_at(request, CHECKSUM)));
     let mut header = [0; ipv6::HEADER];
     let header = ip_header(packet, packet.payload().len(), packet.tos, Some(identification), &mut header)?;
-    Datagram { header, runs: [&message, data, &[]] }.emit(&Link::of(packet, out), egress)
+    let cut = Cut::default();
+    Datagram { header, runs: [&message, data, &[], &[]], cut }.emit(&Link::of(packet, out), egress)
 }
 
 /// Refuses a segment of no connection (RFC 9293 §3.10.7.1).
@@ -114,7 +115,8 @@ fn tcp_reset<E: Egress + ?Sized>(
     set_u16(&mut reset, tcp::CHECKSUM, checksum);
     let mut header = [0; ipv6::HEADER];
     let header = ip_header(packet, reset.len(), packet.tos, None, &mut header)?;
-    Datagram { header, runs: [&reset, &[], &[]] }.emit(&Link::of(packet, out), egress)
+    let cut = Cut::default();
+    Datagram { header, runs: [&reset, &[], &[], &[]], cut }.emit(&Link::of(packet, out), egress)
 }
 
 /// Writes the header of an answer with `length` bytes of payload; without `identification` it may not

@@ -10,6 +10,7 @@
 
 use super::datagram::Link;
 use super::decrement_ttl;
+use super::related::Quote;
 use crate::frame::{Egress, Offload};
 use crate::net::Protocol;
 use crate::network::Output;
@@ -19,7 +20,7 @@ use crate::wire::checksum::Sum;
 use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
 use crate::wire::ipv6::Ipv6;
 use crate::wire::{ipv4, ipv6, set_u16, set_u32};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Longest message: what every host can take.
 const LONGEST_V4: usize = 576;
@@ -44,6 +45,22 @@ pub fn port_unreachable<E: Egress + ?Sized>(
     let error =
         Error { v4: (v4::UNREACHABLE, v4::PORT), v6: (v6::UNREACHABLE, v6::PORT), ..Error::default() };
     error.emit(packet, source, identification, out, egress, DropReason::NoServer)
+}
+
+/// The same for a server's packet that a router was about to send on, and had counted the hop of.
+///
+/// # Errors
+/// [`DropReason::NoConnection`].
+pub fn reply_port_unreachable<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let (v4, v6) = ((v4::UNREACHABLE, v4::PORT), (v6::UNREACHABLE, v6::PORT));
+    let error = Error { v4, v6, hop_counted: true, ..Error::default() };
+    error.emit(packet, source, identification, out, egress, DropReason::NoConnection)
 }
 
 /// There is no way to that host.
@@ -131,6 +148,44 @@ pub fn reply_frag_needed<E: Egress + ?Sized>(
     too_big(packet, mtu).emit(packet, source, identification, out, egress, DropReason::TooBig)
 }
 
+/// An error about a packet that `quote` says `packet` quotes, from `source` to that packet's sender: what came
+/// back about a tunnel, told to the client whose packet was in it. Type, code and the header's second word are
+/// the caller's. IPv4 alone.
+///
+/// # Errors
+/// [`DropReason::NoRoute`] when an address is not IPv4, and the egress's own.
+pub fn relayed<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    quote: &Quote,
+    (kind, code, rest): (u8, u8, u32),
+    source: IpAddr,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, quote.flow.source.address) else {
+        return Err(DropReason::NoRoute);
+    };
+    let error = Error { v4: (kind, code), rest, ..Error::default() };
+    let about =
+        About { datagram: &packet.bytes[quote.network..packet.end], tos: quote.tos, count_hop: false };
+    error.emit_v4(&about, (source, destination), identification, &Link::of(packet, out), egress)
+}
+
+/// Length of the error that the functions of this module send about `packet`, from its IP header on.
+#[must_use]
+pub fn length(packet: &Packet<'_>) -> usize {
+    let (ip, longest) =
+        if packet.is_ipv4() { (ipv4::HEADER, LONGEST_V4) } else { (ipv6::HEADER, LONGEST_V6) };
+    (ip + HEADER + packet.ip_length()).min(longest)
+}
+
+/// Length of the error that [`relayed`] sends.
+#[must_use]
+pub fn relayed_length(packet: &Packet<'_>, quote: &Quote) -> usize {
+    (ipv4::HEADER + HEADER + packet.end - quote.network).min(LONGEST_V4)
+}
+
 fn too_big(packet: &Packet<'_>, mtu: u32) -> Error {
     // IPv4 has 16 bits for it, behind 16 that are zero.
     let mtu = if packet.is_ipv4() { mtu.min(u32::from(u16::MAX)) } else { mtu };
@@ -167,25 +222,13 @@ impl Error {
         if !may_be_told(packet) {
             return Err(otherwise);
         }
+        // A quote may end inside a long chain of extension headers, never inside an IPv4 header.
+        let count_hop = self.hop_counted && packet.ttl > 0;
+        let about = About { datagram: packet.datagram(), tos: packet.tos, count_hop };
+        let link = Link::of(packet, out);
         match (source, packet.source()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let quote = packet.ip_length().min(LONGEST_V4 - ipv4::HEADER - HEADER);
-                let header = ipv4::Fields {
-                    tos: TOS | packet.tos & TOS_KEPT,
-                    total_length: (ipv4::HEADER + HEADER + quote) as u16,
-                    identification,
-                    fragment: 0,
-                    ttl: TTL,
-                    protocol: Protocol::ICMP,
-                    source,
-                    destination,
-                };
-                let length = ipv4::HEADER + HEADER + quote;
-                Link::of(packet, out).emit(length, Offload::NONE, egress, |reply| {
-                    let (ip, message) = reply.split_at_mut(ipv4::HEADER);
-                    header.write(ip);
-                    self.write(self.v4, packet, message, Sum::ZERO);
-                })
+                self.emit_v4(&about, (source, destination), identification, &link, egress)
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let quote = packet.ip_length().min(LONGEST_V6 - ipv6::HEADER - HEADER);
@@ -200,31 +243,64 @@ impl Error {
                 let pseudo =
                     Sum::pseudo_header(source.into(), destination.into(), Protocol::ICMPV6, HEADER + quote);
                 let length = ipv6::HEADER + HEADER + quote;
-                Link::of(packet, out).emit(length, Offload::NONE, egress, |reply| {
+                link.emit(length, Offload::NONE, egress, |reply| {
                     let (ip, message) = reply.split_at_mut(ipv6::HEADER);
                     header.write(ip);
-                    self.write(self.v6, packet, message, pseudo);
+                    self.write(self.v6, &about, message, pseudo);
                 })
             }
             _ => Err(otherwise),
         }
     }
 
+    fn emit_v4<E: Egress + ?Sized>(
+        self,
+        about: &About<'_>,
+        (source, destination): (Ipv4Addr, Ipv4Addr),
+        identification: u16,
+        link: &Link<'_>,
+        egress: &mut E,
+    ) -> Result<(), DropReason> {
+        let length = (ipv4::HEADER + HEADER + about.datagram.len()).min(LONGEST_V4);
+        let header = ipv4::Fields {
+            tos: TOS | about.tos & TOS_KEPT,
+            total_length: length as u16,
+            identification,
+            fragment: 0,
+            ttl: TTL,
+            protocol: Protocol::ICMP,
+            source,
+            destination,
+        };
+        link.emit(length, Offload::NONE, egress, |reply| {
+            let (ip, message) = reply.split_at_mut(ipv4::HEADER);
+            header.write(ip);
+            self.write(self.v4, about, message, Sum::ZERO);
+        })
+    }
+
     /// Fills `message` with header and as much of the packet as there is room for.
-    fn write(self, (kind, code): (u8, u8), packet: &Packet<'_>, message: &mut [u8], pseudo: Sum) {
+    fn write(self, (kind, code): (u8, u8), about: &About<'_>, message: &mut [u8], pseudo: Sum) {
         let (header, quote) = message.split_at_mut(HEADER);
         header[0] = kind;
         header[1] = code;
         set_u16(header, CHECKSUM, 0);
         set_u32(header, 4, self.rest);
-        quote.copy_from_slice(&packet.datagram()[..quote.len()]);
-        // A quote may end inside a long chain of extension headers, never inside an IPv4 header.
-        if self.hop_counted && packet.ttl > 0 {
+        quote.copy_from_slice(&about.datagram[..quote.len()]);
+        if about.count_hop {
             decrement_ttl(quote);
         }
         let checksum = pseudo.bytes(message).checksum();
         set_u16(message, CHECKSUM, checksum);
     }
+}
+
+/// The packet that a message is about.
+struct About<'a> {
+    datagram: &'a [u8],
+    tos: u8,
+    /// Whether the quote shows the time to live after this hop.
+    count_hop: bool,
 }
 
 /// Whether an error about `packet` may be sent at all.

@@ -31,6 +31,39 @@ pub fn emit<E: Egress + ?Sized>(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
+    send(packet, rewrite, decrement_ttl, out, egress)
+}
+
+/// The same for a packet of the director's own host, for which the hop does not count.
+///
+/// # Errors
+/// As [`emit`], but for the time to live.
+pub fn emit_own<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    rewrite: &Rewrite,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    send(packet, rewrite, ipv4::sum_if_v4, out, egress)
+}
+
+/// Rewrites a packet where it is: `datagram` is a copy of it. The hop does not count.
+pub fn translate(packet: &Packet<'_>, rewrite: &Rewrite, datagram: &mut [u8]) {
+    let (header, payload) = datagram.split_at_mut(packet.transport - packet.network);
+    let (transport, data) = payload.split_at_mut(packet.transport_header_length());
+    rewrite_addresses(header, rewrite);
+    ipv4::sum_if_v4(header);
+    rewrite_transport(packet, rewrite, packet.checksum_is_partial(), transport, data);
+}
+
+/// `hop` ends the rewriting of an IP header.
+fn send<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    rewrite: &Rewrite,
+    hop: fn(&mut [u8]),
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
     if packet.fragment != Fragment::Whole {
         return Err(DropReason::Fragment);
     }
@@ -39,29 +72,32 @@ pub fn emit<E: Egress + ?Sized>(
         return Err(DropReason::NoRoute);
     }
     let link = Link::of(packet, out);
-    if fits(packet, out.mtu) {
+    let fits_way = fits(packet, out.mtu);
+    if fits_way && packet.reassembled.is_none() {
         let unfinished = packet.checksum_is_partial();
         let offload = offload_behind(packet, packet.network - link.length());
         return link.emit(packet.ip_length(), offload, egress, |datagram| {
             datagram.copy_from_slice(packet.datagram());
             let (header, payload) = datagram.split_at_mut(packet.transport - packet.network);
             let (transport, data) = payload.split_at_mut(packet.transport_header_length());
-            rewrite_header(header, rewrite);
+            rewrite_addresses(header, rewrite);
+            hop(header);
             rewrite_transport(packet, rewrite, unfinished, transport, data);
         });
     }
-    if packet.dont_fragment {
+    if packet.dont_fragment && !fits_way {
         return Err(DropReason::TooBig);
     }
     segment::pieces(packet, |piece| {
         let (header, transport, data) = piece.parts();
-        rewrite_header(header, rewrite);
+        rewrite_addresses(header, rewrite);
+        hop(header);
         rewrite_transport(packet, rewrite, false, transport, data);
         piece.datagram().emit(&link, egress)
     })
 }
 
-fn rewrite_header(header: &mut [u8], rewrite: &Rewrite) {
+fn rewrite_addresses(header: &mut [u8], rewrite: &Rewrite) {
     match (rewrite.source.address, rewrite.destination.address) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             ipv4::set_source(header, source);
@@ -73,7 +109,6 @@ fn rewrite_header(header: &mut [u8], rewrite: &Rewrite) {
         }
         _ => {}
     }
-    decrement_ttl(header);
 }
 
 fn rewrite_transport(

@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod host;
 pub mod icmp;
 pub mod masquerade;
+pub mod related;
 pub mod segment;
 #[cfg(test)]
 mod testing;

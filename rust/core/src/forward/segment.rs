@@ -1,6 +1,6 @@
 //! Cutting an aggregate into the packets that it stands for (generic segmentation offload).
 
-use super::datagram::Datagram;
+use super::datagram::{Cut, Datagram};
 use super::{finish_checksum, finished_checksum};
 use crate::frame::ChecksumState;
 use crate::net::Protocol;
@@ -22,6 +22,7 @@ pub(super) struct Piece<'a> {
     header: Buffer<HEADER_ROOM>,
     transport: Buffer<TRANSPORT_ROOM>,
     pub(super) data: &'a [u8],
+    pub(super) cut: Cut,
 }
 
 impl Piece<'_> {
@@ -32,7 +33,11 @@ impl Piece<'_> {
 
     /// The piece as it stands.
     pub(super) fn datagram(&self) -> Datagram<'_> {
-        Datagram { header: self.header.bytes(), runs: [self.transport.bytes(), self.data, &[]] }
+        Datagram {
+            header: self.header.bytes(),
+            runs: [self.transport.bytes(), self.data, &[], &[]],
+            cut: self.cut,
+        }
     }
 
     /// IP header, transport header, data.
@@ -86,8 +91,12 @@ pub(super) fn pieces<'a>(
         return Err(DropReason::TooBig);
     }
     let (transport, data) = packet.payload().split_at(packet.transport_header_length());
-    let mut piece =
-        Piece { header: Buffer::copy(packet.header())?, transport: Buffer::copy(transport)?, data };
+    let mut piece = Piece {
+        header: Buffer::copy(packet.header())?,
+        transport: Buffer::copy(transport)?,
+        data,
+        cut: Cut::of(packet),
+    };
     let Some(aggregate) = aggregate else {
         if unfinished {
             finish_transport(packet, &mut piece);

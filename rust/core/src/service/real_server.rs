@@ -53,6 +53,46 @@ impl Method {
     }
 }
 
+/// What a tunnel puts between its outer IP header and the packet (`ipvsadm`'s `--tun-type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encapsulation {
+    /// Nothing: IP in IP (RFC 2003, RFC 2473, RFC 4213).
+    #[default]
+    Ipip,
+    /// UDP and Generic UDP Encapsulation.
+    Gue {
+        /// The UDP port that the server takes tunnels on.
+        port: u16,
+        /// Whether UDP's checksum is computed.
+        checksum: bool,
+    },
+    /// Generic Routing Encapsulation (RFC 2784).
+    Gre {
+        /// Whether its checksum is computed.
+        checksum: bool,
+    },
+}
+
+impl Encapsulation {
+    /// As a number, to be kept in an atomic.
+    const fn number(self) -> u32 {
+        match self {
+            Self::Ipip => 0,
+            Self::Gue { port, checksum } => 1 << 17 | (checksum as u32) << 16 | port as u32,
+            Self::Gre { checksum } => 2 << 17 | (checksum as u32) << 16,
+        }
+    }
+
+    const fn from_number(number: u32) -> Self {
+        let checksum = number >> 16 & 1 == 1;
+        match number >> 17 {
+            1 => Self::Gue { port: (number & 0xffff) as u16, checksum },
+            2 => Self::Gre { checksum },
+            _ => Self::Ipip,
+        }
+    }
+}
+
 /// A real server of one virtual service. Shared by identity between service tables, connections and
 /// schedulers, so that its counters and connections outlive every edit.
 ///
@@ -62,6 +102,7 @@ pub struct RealServer {
     id: ServerId,
     endpoint: Endpoint,
     method: AtomicU8,
+    encapsulation: AtomicU32,
     weight: AtomicU32,
     upper: AtomicU32,
     lower: AtomicU32,
@@ -83,6 +124,7 @@ impl RealServer {
             id,
             endpoint,
             method: AtomicU8::new(method as u8),
+            encapsulation: AtomicU32::new(Encapsulation::Ipip.number()),
             weight: AtomicU32::new(weight),
             upper: AtomicU32::new(0),
             lower: AtomicU32::new(0),
@@ -111,6 +153,12 @@ impl RealServer {
     #[must_use]
     pub fn method(&self) -> Method {
         Method::from_number(self.method.load(Relaxed))
+    }
+
+    /// What its tunnel is made of, where its method is [`Method::Tunneling`].
+    #[must_use]
+    pub fn encapsulation(&self) -> Encapsulation {
+        Encapsulation::from_number(self.encapsulation.load(Relaxed))
     }
 
     /// Its share, relative to its siblings'; 0 = quiesced: no new connections.
@@ -159,6 +207,11 @@ impl RealServer {
     pub fn set(&self, method: Method, weight: u32) {
         self.method.store(method as u8, Relaxed);
         self.weight.store(weight, Relaxed);
+    }
+
+    /// Says what its tunnel is made of.
+    pub fn set_encapsulation(&self, encapsulation: Encapsulation) {
+        self.encapsulation.store(encapsulation.number(), Relaxed);
     }
 
     /// Says whether it is configured.
@@ -313,6 +366,19 @@ mod tests {
         assert!(server.is_overloaded(), "3 of 4 is still full");
         server.unbind(false, Instant::ZERO);
         assert!(!server.is_overloaded(), "2 of 4 is open again");
+    }
+
+    #[test]
+    fn encapsulations_survive_their_numbers() {
+        for encapsulation in [
+            Encapsulation::Ipip,
+            Encapsulation::Gue { port: 65_535, checksum: false },
+            Encapsulation::Gue { port: 6080, checksum: true },
+            Encapsulation::Gre { checksum: false },
+            Encapsulation::Gre { checksum: true },
+        ] {
+            assert_eq!(Encapsulation::from_number(encapsulation.number()), encapsulation);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a user asks for: services and servers as plain values, and what can be wrong with them.
 
-use super::Method;
+use super::{Encapsulation, Method};
 use crate::net::{Endpoint, Protocol};
 use crate::scheduler::{self, Scheduler};
 use std::fmt;
@@ -49,6 +49,8 @@ pub struct ServerSpec {
     pub endpoint: Endpoint,
     /// How packets reach it.
     pub method: Method,
+    /// What its tunnel is made of, where the method is tunneling.
+    pub encapsulation: Encapsulation,
     /// Its share; 0 = no new connections.
     pub weight: u32,
 }
@@ -81,8 +83,11 @@ pub enum SpecError {
     #[error("service {0}: real server {1} is not a unicast address")]
     NotUnicast(ServiceKey, Endpoint),
     /// IPv4 and IPv6 mixed.
-    #[error("service {0}: real server {1} is of another address family")]
+    #[error("service {0}: real server {1} is of another address family, which only tunneling reaches")]
     OtherFamily(ServiceKey, Endpoint),
+    /// A GUE tunnel to nowhere.
+    #[error("service {0}: real server {1} needs the port that it takes GUE on, from 1 to 65535")]
+    TunnelPort(ServiceKey, Endpoint),
     /// Larger than the kernel takes.
     #[error("service {0}: real server {1} has weight {2}; expected 0 to 2147483647")]
     Weight(ServiceKey, Endpoint, u32),
@@ -123,11 +128,15 @@ impl ServerSpec {
         if !unicast {
             return Err(SpecError::NotUnicast(key, endpoint));
         }
-        if endpoint.address.is_ipv4() != key.address.address.is_ipv4() {
+        let same_family = endpoint.address.is_ipv4() == key.address.address.is_ipv4();
+        if !same_family && self.method != Method::Tunneling {
             return Err(SpecError::OtherFamily(key, endpoint));
         }
         if self.method != Method::Masquerading && endpoint.port != key.address.port {
             return Err(SpecError::OtherPort(key, endpoint));
+        }
+        if matches!(self.encapsulation, Encapsulation::Gue { port: 0, .. }) {
+            return Err(SpecError::TunnelPort(key, endpoint));
         }
         if self.weight > i32::MAX.unsigned_abs() {
             return Err(SpecError::Weight(key, endpoint, self.weight));

@@ -187,9 +187,12 @@ impl ServiceTable {
         }
         for server in &spec.servers {
             if let Some(place) = service.servers.iter().position(|s| s.endpoint() == server.endpoint) {
+                service.servers[place].set_encapsulation(server.encapsulation);
                 service.edit(place, server);
             } else {
-                service.add(self.server(&spec.key, server));
+                let new = self.server(&spec.key, server);
+                new.set_encapsulation(server.encapsulation);
+                service.add(new);
             }
         }
         service
@@ -209,12 +212,13 @@ impl ServiceTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::Method;
+    use crate::service::{Encapsulation, Method};
 
     fn spec(scheduler: &str, servers: &[(&str, u32)]) -> ServiceSpec {
         let server = |(endpoint, weight): &(&str, u32)| ServerSpec {
             endpoint: endpoint.parse().unwrap(),
             method: Method::Masquerading,
+            encapsulation: Encapsulation::default(),
             weight: *weight,
         };
         ServiceSpec {

@@ -78,12 +78,13 @@ mod tests {
     use super::super::{SchedulerSpec, ServerSpec, ServiceSpec, ServiceTable};
     use super::*;
     use crate::net::Protocol;
-    use crate::service::Method;
+    use crate::service::{Encapsulation, Method};
 
     fn spec(servers: &[&str]) -> ServiceSpec {
         let server = |endpoint: &&str| ServerSpec {
             endpoint: endpoint.parse().unwrap(),
             method: Method::Masquerading,
+            encapsulation: Encapsulation::default(),
             weight: 1,
         };
         ServiceSpec {

@@ -29,6 +29,12 @@ pub mod v4 {
     pub const fn is_error(kind: u8) -> bool {
         matches!(kind, 3 | 4 | 5 | 11 | 12)
     }
+
+    /// Whether IPVS relays messages of this type: redirects and parameter problems it does not.
+    #[must_use]
+    pub const fn is_relayed(kind: u8) -> bool {
+        matches!(kind, 3 | 4 | 11)
+    }
 }
 
 /// ICMP for IPv6.

@@ -131,6 +131,13 @@ pub fn set_checksum(header: &mut [u8]) {
     set_u16(header, 10, checksum);
 }
 
+/// Sums the header anew, if it is an IPv4 header.
+pub fn sum_if_v4(header: &mut [u8]) {
+    if header[0] >> 4 == 4 {
+        set_checksum(header);
+    }
+}
+
 /// The fields of a header that the engine makes itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields {

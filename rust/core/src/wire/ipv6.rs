@@ -6,12 +6,17 @@ use std::net::Ipv6Addr;
 
 /// Length of the fixed header.
 pub const HEADER: usize = 40;
+/// Length of the fragment header.
+pub const FRAGMENT_HEADER: usize = 8;
+/// Room for a header with more extension headers than anybody sends.
+pub const HEADER_ROOM: usize = 256;
 /// More extension headers than any real packet has.
 const MOST_EXTENSIONS: usize = 8;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+/// The number of the fragment header.
+pub const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
@@ -24,6 +29,7 @@ pub struct Ipv6<'a> {
     protocol: Protocol,
     protocol_field: usize,
     fragment: Option<(usize, bool)>,
+    fragment_header: usize,
 }
 
 impl<'a> Ipv6<'a> {
@@ -38,6 +44,7 @@ impl<'a> Ipv6<'a> {
         }
         let packet = &packet[..total_length];
         let (mut next, mut next_field, mut at, mut fragment) = (first[6], 6, HEADER, None);
+        let mut fragment_header = 0;
         for _ in 0..MOST_EXTENSIONS {
             let later = matches!(fragment, Some((offset, _)) if offset > 0);
             let extension =
@@ -51,6 +58,7 @@ impl<'a> Ipv6<'a> {
                     protocol,
                     protocol_field: next_field,
                     fragment,
+                    fragment_header,
                 });
             }
             let start = packet.get(at..at + 8)?;
@@ -58,7 +66,8 @@ impl<'a> Ipv6<'a> {
                 FRAGMENT => {
                     let field = u16_at(start, 2);
                     fragment = Some((usize::from(field & !7), field & 1 != 0));
-                    8
+                    fragment_header = at;
+                    FRAGMENT_HEADER
                 }
                 AUTHENTICATION => (usize::from(start[1]) + 2) * 4,
                 _ => (usize::from(start[1]) + 1) * 8,
@@ -102,6 +111,12 @@ impl<'a> Ipv6<'a> {
         self.fragment
     }
 
+    /// Where the fragment header is, where there is one.
+    #[must_use]
+    pub const fn fragment_header(&self) -> usize {
+        self.fragment_header
+    }
+
     /// Traffic class: DSCP and ECN.
     #[must_use]
     pub fn traffic_class(&self) -> u8 {
@@ -141,6 +156,76 @@ pub fn set_source(header: &mut [u8], address: Ipv6Addr) {
 /// Writes the destination address.
 pub fn set_destination(header: &mut [u8], address: Ipv6Addr) {
     header[24..40].copy_from_slice(&address.octets());
+}
+
+/// An IPv6 header that an error quotes, which may end anywhere behind its first 40 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted6 {
+    /// Who sent it.
+    pub source: Ipv6Addr,
+    /// Where it was to go.
+    pub destination: Ipv6Addr,
+    /// What it carried, behind its extension headers as far as they are quoted.
+    pub protocol: Protocol,
+    /// Where that begins.
+    pub transport: usize,
+    /// Whether it was the first fragment, or whole.
+    pub is_first: bool,
+    /// Traffic class.
+    pub traffic_class: u8,
+}
+
+/// Reads a quoted header; `None` when fewer than 40 bytes are quoted.
+#[must_use]
+pub fn quoted(bytes: &[u8]) -> Option<Quoted6> {
+    let header: &[u8; HEADER] = bytes.first_chunk()?;
+    let (source, destination) = ends(header);
+    let (mut next, mut at, mut is_first) = (header[6], HEADER, true);
+    for _ in 0..MOST_EXTENSIONS {
+        let Some(start) = bytes.get(at..at + 8) else { break };
+        at += match next {
+            FRAGMENT => {
+                is_first = u16_at(start, 2) & !7 == 0;
+                FRAGMENT_HEADER
+            }
+            AUTHENTICATION => (usize::from(start[1]) + 2) * 4,
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (usize::from(start[1]) + 1) * 8,
+            _ => break,
+        };
+        next = start[0];
+        if !is_first {
+            break;
+        }
+    }
+    let traffic_class = (u16_at(header, 0) >> 4) as u8;
+    Some(Quoted6 { source, destination, protocol: Protocol(next), transport: at, is_first, traffic_class })
+}
+
+/// Source and destination of a header.
+#[must_use]
+pub fn ends(header: &[u8]) -> (Ipv6Addr, Ipv6Addr) {
+    (address_at(header, 8), address_at(header, 24))
+}
+
+/// How much of a header with its extension headers every fragment has to repeat, and where the byte stands
+/// that names what follows that part.
+#[must_use]
+pub fn repeated_headers(header: &[u8]) -> (usize, usize) {
+    let (mut end, mut field) = (HEADER, 6);
+    while matches!(header[field], HOP_BY_HOP | ROUTING) && end + 2 <= header.len() {
+        field = end;
+        end += (usize::from(header[end + 1]) + 1) * 8;
+    }
+    (end.min(header.len()), field)
+}
+
+/// Writes a fragment header: what the first fragment begins with, the place in bytes with the bit "more
+/// follow", what tells the packet from others.
+pub fn write_fragment_header(next: u8, place: u16, identification: u32, header: &mut [u8]) {
+    header[0] = next;
+    header[1] = 0;
+    set_u16(header, 2, place);
+    set_u32(header, 4, identification);
 }
 
 /// The fields of a header that the engine makes itself. The flow label is 0.
@@ -195,6 +280,16 @@ mod tests {
         assert_eq!(header.fragment(), Some((0, true)));
         assert_eq!(bytes[header.protocol_field()], 17);
         assert_eq!(header.protocol_field(), 48);
+    }
+
+    #[test]
+    fn routers_headers_are_repeated() {
+        assert_eq!(repeated_headers(&packet(17, &[])), (40, 6));
+        let bytes = packet(
+            HOP_BY_HOP,
+            &[[DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0], [17, 0, 1, 4, 0, 0, 0, 0]].concat(),
+        );
+        assert_eq!(repeated_headers(&bytes), (48, 40));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::value::{self, WEIGHT_LIMIT};
 use super::{ConfigError, Configuration, Place, SchedulerName, ServiceConfig, StaticNeighbour, StaticRoute};
 use fastlvs_core::net::{Endpoint, Mac, Prefix, Protocol};
 use fastlvs_core::scheduler::NAMES;
-use fastlvs_core::service::{Method, ServerSpec, ServiceKey};
+use fastlvs_core::service::{Encapsulation, Method, ServerSpec, ServiceKey};
 use fastlvs_core::settings::Settings;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -130,6 +130,7 @@ fn server(table: Table<'_>, key: ServiceKey, default: Method) -> Result<(ServerS
     let server = ServerSpec {
         endpoint: Endpoint::new(address, port.unwrap_or(key.address.port)),
         method: table.value("forwarding").as_ref().map_or(Ok(default), method)?,
+        encapsulation: Encapsulation::default(),
         weight: table.value("weight").map_or(Ok(1), |v| v.number(0, WEIGHT_LIMIT))?,
     };
     Ok((server, value.place()))

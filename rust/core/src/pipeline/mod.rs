@@ -3,26 +3,40 @@
 //! It follows the order of the kernel's hooks: a known connection in either direction first, then the
 //! virtual service, then the scheduler; state and counters before the transmit method, so that a
 //! packet that dies of its TTL has been counted, as in the kernel.
+//!
+//! Beside the main road, each in its own file: fragments and options ([`mend`]), errors about connections
+//! ([`related`]), what is told to senders ([`refuse`]), and the host ([`host`]).
 
-use crate::conn::{Connection, ConnectionTable, ConnectionView, Found, State, TcpState};
+mod host;
+mod mend;
+mod refuse;
+mod related;
+
+use crate::conn::{Connection, ConnectionId, ConnectionTable, ConnectionView, Found, State, TcpState};
 use crate::counters::Counters;
-use crate::forward::{Rewrite, Tunnel, fits, gateway, host, icmp, masquerade, tunnel};
+use crate::forward::related::{Quote, Translation};
+use crate::forward::{self, Rewrite, Tunnel, fits, gateway, masquerade, tunnel};
 use crate::frame::{Egress, Frame};
-use crate::net::{InterfaceId, Protocol};
+use crate::net::{FlowKey, Protocol};
 use crate::network::{Network, Output, Path};
 use crate::packet::{Fragment, Packet, Parsed, parse};
+use crate::path_mtu::PathMtus;
+use crate::reassembly::Reassembly;
 use crate::scheduler::{Flow, Request, SchedulerFlags};
-use crate::service::{Method, ServiceTable};
+use crate::service::{Method, ServiceTable, VirtualService};
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::trace::{NoTrace, Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::arp::Arp;
+use host::HostFrame;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// TCP connections from this port are FTP data: IPVS never schedules them.
 const FTP_DATA_PORT: u16 = 20;
+/// What a tunnel has to leave of an MTU, by the family of its outer header.
+const LEAST_TUNNEL_V4: u32 = 68;
+const LEAST_TUNNEL_V6: u32 = 1280;
 
 /// What decisions are made from, unchanged while a batch of packets passes.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +63,12 @@ pub struct Pipeline {
     counters: Counters,
     /// The IP identification of the next packet that the director makes itself.
     identification: u16,
+    reassembly: Reassembly,
+    path_mtus: PathMtus,
+    /// What the host gets in place of the frame that was processed last.
+    host_frame: HostFrame,
+    /// Room for a packet that goes on with other options than it came with.
+    scratch: Vec<u8>,
 }
 
 impl Pipeline {
@@ -56,7 +76,15 @@ impl Pipeline {
     /// choose their ports to collide: random in a live director, any constant in a test.
     #[must_use]
     pub fn new(hash_key: (u64, u64)) -> Self {
-        Self { connections: ConnectionTable::new(hash_key), counters: Counters::default(), identification: 0 }
+        Self {
+            connections: ConnectionTable::new(hash_key),
+            counters: Counters::default(),
+            identification: 0,
+            reassembly: Reassembly::default(),
+            path_mtus: PathMtus::default(),
+            host_frame: HostFrame::default(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Takes a frame its whole way. What is to be sent is written into `egress`.
@@ -79,15 +107,45 @@ impl Pipeline {
         egress: &mut E,
         trace: &mut T,
     ) -> Outcome {
-        let mut passage = Passage { engine: self, snapshot, now, egress, trace };
+        self.host_frame.clear();
+        let mut passage = Passage { engine: self, snapshot, now, egress, trace, origin: Origin::Wire };
         let verdict = match parse(frame) {
-            Ok(Parsed::Ip(packet)) => passage.decide(&packet),
+            Ok(Parsed::Ip(packet)) => passage.enter(&packet),
             Ok(Parsed::Arp(arp)) => passage.resolve(frame.interface, &arp),
             Ok(Parsed::Other) => Verdict::ToHost,
             Err(reason) => Verdict::Drop(reason),
         };
         self.counters.count(verdict);
         Outcome { verdict }
+    }
+
+    /// Takes a frame that the director's own host sends: answers of real servers that run on the director,
+    /// errors about connections, requests of local clients. [`Verdict::ToHost`] leaves it as it is: it goes its
+    /// way.
+    pub fn process_output<E: Egress>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &Frame<'_>,
+        now: Instant,
+        egress: &mut E,
+    ) -> Outcome {
+        self.host_frame.clear();
+        let trace = &mut NoTrace;
+        let mut passage = Passage { engine: self, snapshot, now, egress, trace, origin: Origin::Host };
+        let verdict = match parse(frame) {
+            Ok(Parsed::Ip(packet)) => passage.leave(&packet),
+            _ => Verdict::ToHost,
+        };
+        self.counters.count(verdict);
+        Outcome { verdict }
+    }
+
+    /// What the host is to get after [`Verdict::ToHost`], where that is not `frame` itself, which was processed
+    /// last: the datagram that its fragment completed, or a packet that was translated to an address of the
+    /// host's.
+    #[must_use]
+    pub fn for_host<'a>(&'a self, frame: &Frame<'a>) -> Frame<'a> {
+        self.host_frame.get().unwrap_or(*frame)
     }
 
     /// Counts a frame that its device could not hand over as a whole.
@@ -98,6 +156,7 @@ impl Pipeline {
     /// Lets time pass: connections expire.
     pub fn advance(&mut self, now: Instant) {
         self.connections.expire(now);
+        self.reassembly.forget_old(now);
     }
 
     /// Tells connections to go whose real server is no longer configured, where the settings say so.
@@ -136,6 +195,15 @@ enum Known {
     Drop(DropReason),
 }
 
+/// Where a packet comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// From an interface.
+    Wire,
+    /// From the director's own host.
+    Host,
+}
+
 /// One packet on its way: the engine, what it decides from, where it writes.
 struct Passage<'a, E, T> {
     engine: &'a mut Pipeline,
@@ -143,22 +211,40 @@ struct Passage<'a, E, T> {
     now: Instant,
     egress: &'a mut E,
     trace: &'a mut T,
+    origin: Origin,
 }
 
 impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
-    fn decide(&mut self, packet: &Packet<'_>) -> Verdict {
+    /// A packet came in.
+    fn enter(&mut self, packet: &Packet<'_>) -> Verdict {
         let interface = self.network().interface(packet.interface);
         if packet.destination_mac != interface.mac {
             return Verdict::ToHost;
         }
         self.trace.stage(&Stage::Prerouting { interface: &interface.name, flow: packet.flow });
-        if packet.fragment == Fragment::Later {
-            return self.later_fragment(packet);
+        self.leave(packet)
+    }
+
+    /// A packet is about to leave the host, or has come in. Without any service of its family the engine is
+    /// switched off, and what it knew of connections counts for nothing.
+    fn leave(&mut self, packet: &Packet<'_>) -> Verdict {
+        if !self.snapshot.services.serves(packet.is_ipv4()) {
+            return self.host(packet);
+        }
+        if let Some(verdict) = self.stopped_by_options(packet) {
+            return verdict;
+        }
+        if packet.fragment != Fragment::Whole || packet.fragment_header != 0 {
+            return self.gather(packet);
+        }
+        self.decide(packet)
+    }
+
+    fn decide(&mut self, packet: &Packet<'_>) -> Verdict {
+        if packet.is_icmp() {
+            return self.icmp(packet);
         }
         if let Some(found) = self.engine.connections.find(&packet.flow) {
-            if packet.fragment == Fragment::First {
-                return Verdict::Drop(DropReason::Fragment);
-            }
             if found.outbound {
                 return self.outbound(packet, found);
             }
@@ -169,15 +255,6 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             }
         }
         self.unknown(packet)
-    }
-
-    /// Fragments without ports cannot be told apart by service; those to a VIP end here.
-    fn later_fragment(&mut self, packet: &Packet<'_>) -> Verdict {
-        if self.snapshot.services.has_address(packet.flow.protocol, packet.flow.destination.address) {
-            Verdict::Drop(DropReason::Fragment)
-        } else {
-            self.host(packet)
-        }
     }
 
     /// What a packet from a client may do with its connection: a new SYN may start another, and a
@@ -204,86 +281,100 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         let flow = &packet.flow;
         let snapshot = self.snapshot;
         let Some(service) = snapshot.services.find(flow.protocol, flow.destination) else {
-            return self.host(packet);
+            return self.stray(packet);
         };
-        if packet.fragment == Fragment::First {
-            return Verdict::Drop(DropReason::Fragment);
-        }
         let opens = flow.protocol != Protocol::TCP
             || !packet.tcp_flags.rst() && (packet.tcp_flags.syn() || snapshot.settings.sloppy_tcp);
         if !opens || flow.source.port == FTP_DATA_PORT {
             return self.host(packet);
         }
+        match self.connect(service, flow) {
+            Ok(id) => self.inbound(packet, Found { id, outbound: false }),
+            Err(DropReason::NoServer) => self.port_unreachable(packet, DropReason::NoServer),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// A new connection of `service`.
+    fn connect(&mut self, service: &VirtualService, flow: &FlowKey) -> Result<ConnectionId, DropReason> {
         self.trace.stage(&Stage::Service {
             protocol: flow.protocol,
             address: service.key().address,
             scheduler: service.scheduler().name(),
         });
-        if self.engine.connections.len() >= snapshot.settings.connection_limit as usize {
-            return Verdict::Drop(DropReason::ConnectionLimit);
+        let settings = &self.snapshot.settings;
+        if self.engine.connections.len() >= settings.connection_limit as usize {
+            return Err(DropReason::ConnectionLimit);
         }
         let asked = Flow { protocol: flow.protocol, client: flow.source, destination: flow.destination };
-        let request = Request {
-            flow: asked,
-            now: self.now,
-            flags: SchedulerFlags::default(),
-            settings: &snapshot.settings,
-            random: 0,
-        };
-        let Some(server) = service.schedule(&request) else {
-            return self.refuse(packet, "port unreachable", DropReason::NoServer, |this, output| {
-                let source = packet.flow.destination.address;
-                icmp::port_unreachable(packet, source, this.identification(), output, this.egress)
-            });
-        };
+        let request =
+            Request { flow: asked, now: self.now, flags: SchedulerFlags::default(), settings, random: 0 };
+        let server = service.schedule(&request).ok_or(DropReason::NoServer)?;
         let connection =
             Connection::new(flow, Arc::clone(server), Arc::clone(service.statistics()), self.now);
-        self.count_connection(&connection);
-        let id = self.engine.connections.insert(connection);
-        self.inbound(packet, Found { id, outbound: false })
+        connection.server().statistics.connection();
+        connection.service_statistics().connection();
+        self.snapshot.services.statistics().connection();
+        Ok(self.engine.connections.insert(connection))
     }
 
     /// Client to server: counted, its state advanced, sent by the connection's method.
     fn inbound(&mut self, packet: &Packet<'_>, found: Found) -> Verdict {
-        let told_by = packet.flow.destination.address;
-        let connection = self.advance(packet, found);
+        self.advance(packet, found);
+        let asked = self.engine.connections.get(found.id).destination().address;
+        self.with_options(packet, asked, |this, packet| this.transmit(packet, found.id, None))
+    }
+
+    /// Sends a client's packet by its connection's method, or an error `about` one of the server's packets.
+    fn transmit(&mut self, packet: &Packet<'_>, id: ConnectionId, about: Option<&Quote>) -> Verdict {
+        let connection = self.engine.connections.get(id);
         let (method, server) = (connection.method(), connection.server_endpoint());
+        let encapsulation = connection.server().encapsulation();
         self.trace.stage(&Stage::RealServer { address: server, method });
         let output = match self.network().path(server.address) {
-            Some(Path::Out(output)) => output,
+            Some(Path::Out(output)) => self.learnt(output, server.address),
             Some(Path::Local) if method == Method::Masquerading => {
-                return Verdict::Drop(DropReason::LocalServer);
+                return self.deliver(packet, server, about);
             }
             Some(Path::Local) => return self.host(packet),
-            None => {
-                return self.refuse(packet, "host unreachable", DropReason::NoRoute, |this, way_back| {
-                    icmp::host_unreachable(packet, told_by, this.identification(), way_back, this.egress)
-                });
-            }
-        };
-        let limit = match method {
-            Method::Tunneling => output.mtu.saturating_sub(tunnel::overhead(server.address)),
-            Method::Masquerading | Method::Gatewaying => output.mtu,
+            None => return self.host_unreachable(packet),
         };
         if packet.ttl <= 1 {
-            return self.too_old(packet, told_by);
+            return self.too_old(packet);
         }
-        if too_big(packet, limit) {
-            return self.refuse(packet, "fragmentation needed", DropReason::TooBig, |this, way_back| {
-                icmp::frag_needed(packet, told_by, limit, this.identification(), way_back, this.egress)
-            });
+        let limit = match method {
+            Method::Tunneling => output.mtu.saturating_sub(tunnel::overhead(server.address, encapsulation)),
+            Method::Masquerading | Method::Gatewaying => output.mtu,
+        };
+        if method == Method::Tunneling && limit < least(server.address.is_ipv4()) {
+            return Verdict::Drop(DropReason::TooBig);
         }
-        let sent = match method {
-            Method::Masquerading => {
+        let path_mtu_discovery = self.snapshot.settings.pmtu_disc;
+        let judged = path_mtu_discovery || method != Method::Tunneling || !packet.is_ipv4();
+        if judged && too_big(packet, limit) {
+            return self.too_big(packet, limit);
+        }
+        let sent = match (method, about) {
+            (Method::Masquerading, Some(quote)) => {
+                let translation = Translation::ToServer(server);
+                forward::related::emit(packet, quote, translation, true, &output, self.egress)
+            }
+            (Method::Masquerading, None) => {
                 let rewrite = Rewrite { source: packet.flow.source, destination: server };
                 masquerade::emit(packet, &rewrite, &output, self.egress)
             }
-            Method::Gatewaying => gateway::emit(packet, &output, self.egress),
-            Method::Tunneling => match output.source {
+            (Method::Gatewaying, _) => gateway::emit(packet, &output, self.egress),
+            (Method::Tunneling, _) => match output.source {
                 Some(source) => {
                     // Each piece that an aggregate is cut into has one of its own.
                     let identification = self.identifications(packet.pieces() as u16);
-                    let outer = Tunnel { source, destination: server.address, identification };
+                    let outer = Tunnel {
+                        source,
+                        destination: server.address,
+                        encapsulation,
+                        path_mtu_discovery,
+                        identification,
+                    };
                     tunnel::emit(packet, &outer, &output, self.egress)
                 }
                 None => Err(DropReason::NoRoute),
@@ -294,88 +385,48 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
 
     /// Server to client: a masqueraded reply gets the VIP as its source; any other is only counted,
     /// for its sender has written the VIP itself and the host routes it.
+    ///
+    /// A router looks at time to live and length before anything else. What it refuses is not counted.
     fn outbound(&mut self, packet: &Packet<'_>, found: Found) -> Verdict {
-        let connection = self.advance(packet, found);
-        if connection.method() != Method::Masquerading {
+        let connection = self.engine.connections.get(found.id);
+        let (method, asked) = (connection.method(), connection.destination());
+        let client = packet.flow.destination;
+        let way = self.network().path(client.address);
+        if method != Method::Masquerading {
+            if !self.is_refused(packet, way) {
+                self.advance(packet, found);
+            }
             return self.host(packet);
         }
-        let virtual_endpoint = connection.destination();
-        self.trace.stage(&Stage::Translated { address: virtual_endpoint });
-        let client = packet.flow.destination;
-        let output = match self.network().path(client.address) {
+        let rewrite = Rewrite { source: asked, destination: client };
+        let output = match way {
             Some(Path::Out(output)) => output,
-            Some(Path::Local) => return Verdict::Drop(DropReason::LocalClient),
-            None => return Verdict::Drop(DropReason::NoRoute),
-        };
-        let own = self.network().source_on(packet.interface, packet.flow.source.address);
-        let Some(own) = own.or(output.source) else { return Verdict::Drop(DropReason::NoRoute) };
-        if packet.ttl <= 1 {
-            return self.too_old(packet, own);
-        }
-        if too_big(packet, output.mtu) {
-            return self.refuse(packet, "fragmentation needed", DropReason::TooBig, |this, way_back| {
-                let identification = this.identification();
-                icmp::reply_frag_needed(packet, own, output.mtu, identification, way_back, this.egress)
-            });
-        }
-        let rewrite = Rewrite { source: virtual_endpoint, destination: client };
-        let sent = masquerade::emit(packet, &rewrite, &output, self.egress);
-        self.sent(sent, &output)
-    }
-
-    /// The time to live ends here; `source` is who tells the sender.
-    fn too_old(&mut self, packet: &Packet<'_>, source: IpAddr) -> Verdict {
-        self.refuse(packet, "time exceeded", DropReason::TtlExpired, |this, way_back| {
-            icmp::time_exceeded(packet, source, this.identification(), way_back, this.egress)
-        })
-    }
-
-    /// Tells the sender why its packet ends here, by the way back to it; drops for `reason` when it
-    /// cannot be told.
-    fn refuse(
-        &mut self,
-        packet: &Packet<'_>,
-        what: &'static str,
-        reason: DropReason,
-        answer: impl FnOnce(&mut Self, &Output) -> Result<(), DropReason>,
-    ) -> Verdict {
-        let Some(Path::Out(output)) = self.network().path(packet.flow.source.address) else {
-            return Verdict::Drop(reason);
-        };
-        match answer(self, &output) {
-            Ok(()) => {
-                self.trace.stage(&Stage::Answer { what });
-                Verdict::Reply
+            Some(Path::Local) => {
+                self.advance(packet, found);
+                return self.translated_to_host(packet, &rewrite);
             }
-            Err(_) => Verdict::Drop(reason),
+            None => return self.host(packet),
+        };
+        if self.origin == Origin::Wire && packet.ttl <= 1 {
+            return self.reply_too_old(packet);
         }
-    }
-
-    /// Leaves a packet to the host's own stack, or, where no host has the address, answers as one.
-    fn host(&mut self, packet: &Packet<'_>) -> Verdict {
-        if !self.network().is_owned(packet.flow.destination.address) {
-            self.trace.stage(&Stage::Host);
-            return Verdict::ToHost;
+        if self.origin == Origin::Wire && too_big(packet, output.mtu) {
+            return self.reply_too_big(packet, output.mtu);
         }
-        self.refuse(packet, "as the address's host", DropReason::HostSilent, |this, output| {
-            host::answer(packet, this.identification(), output, this.egress)
+        self.advance(packet, found);
+        self.trace.stage(&Stage::Translated { address: asked });
+        self.with_options(packet, asked.address, |this, packet| {
+            let emit = match this.origin {
+                Origin::Wire => masquerade::emit,
+                Origin::Host => masquerade::emit_own,
+            };
+            let sent = emit(packet, &rewrite, &output, this.egress);
+            this.sent(sent, &output)
         })
-    }
-
-    /// Answers who asks for an address that the engine alone has.
-    fn resolve(&mut self, interface: InterfaceId, arp: &Arp) -> Verdict {
-        if !arp.is_request() || !self.network().is_owned(arp.target().into()) {
-            return Verdict::ToHost;
-        }
-        let mac = self.network().interface(interface).mac;
-        match host::arp_reply(arp, interface, mac, self.egress) {
-            Ok(()) => Verdict::Reply,
-            Err(reason) => Verdict::Drop(reason),
-        }
     }
 
     /// Counts a packet of a connection and runs its state machine.
-    fn advance(&mut self, packet: &Packet<'_>, found: Found) -> &Connection {
+    fn advance(&mut self, packet: &Packet<'_>, found: Found) {
         let state = self.engine.connections.get(found.id).state().name();
         self.trace.stage(&if found.outbound {
             Stage::Forward { state }
@@ -383,23 +434,22 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             Stage::Connection { state }
         });
         let timeouts = &self.snapshot.settings.timeouts;
-        let connection = self.engine.connections.advance(found, packet.tcp_flags, timeouts, self.now);
-        let bytes = packet.ip_length() as u64;
+        self.engine.connections.advance(found, packet.tcp_flags, timeouts, self.now);
+        self.count(found, packet.ip_length());
+    }
+
+    /// Counts a packet of a connection, `bytes` long, for its server, its service and all together.
+    fn count(&self, found: Found, bytes: usize) {
+        let connection = self.engine.connections.get(found.id);
         let server = connection.server();
         if server.is_available() {
             for statistics in
                 [&server.statistics, connection.service_statistics(), self.snapshot.services.statistics()]
             {
+                let bytes = bytes as u64;
                 if found.outbound { statistics.outbound(bytes) } else { statistics.inbound(bytes) }
             }
         }
-        connection
-    }
-
-    fn count_connection(&self, connection: &Connection) {
-        connection.server().statistics.connection();
-        connection.service_statistics().connection();
-        self.snapshot.services.statistics().connection();
     }
 
     fn sent(&mut self, sent: Result<(), DropReason>, output: &Output) -> Verdict {
@@ -411,6 +461,11 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             }
             Err(reason) => Verdict::Drop(reason),
         }
+    }
+
+    /// A way out, no longer than routers said about it.
+    fn learnt(&self, output: Output, address: IpAddr) -> Output {
+        Output { mtu: self.engine.path_mtus.limit(address, output.mtu, self.now), ..output }
     }
 
     fn network(&self) -> &'a Network {
@@ -429,9 +484,16 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
     }
 }
 
-/// Whether a packet is too long for its way and nobody may cut it.
+/// What a tunnel has to leave of an MTU.
+const fn least(ipv4: bool) -> u32 {
+    if ipv4 { LEAST_TUNNEL_V4 } else { LEAST_TUNNEL_V6 }
+}
+
+/// Whether a packet is too long for its way and nobody may cut it. An IPv4 error is cut, come what may: nobody
+/// could be told.
 fn too_big(packet: &Packet<'_>, limit: u32) -> bool {
-    (packet.dont_fragment || !packet.is_ipv4()) && !fits(packet, limit)
+    let may_be_cut = packet.is_ipv4() && (!packet.dont_fragment || packet.is_icmp_error());
+    !may_be_cut && !fits(packet, limit)
 }
 
 /// Whether a SYN on this connection's addresses is a new connection (`conn_reuse_mode`).

@@ -1,0 +1,141 @@
+//! The director's own host: what is left to it, what is translated to it, and what is said in its stead for
+//! addresses that it does not hold.
+
+use super::{Origin, Passage, too_big};
+use crate::forward::related::{self, Quote, Translation};
+use crate::forward::{Rewrite, host, masquerade};
+use crate::frame::{Egress, Frame, Offload};
+use crate::net::{Endpoint, InterfaceId, Protocol};
+use crate::network::Path;
+use crate::packet::Packet;
+use crate::trace::{Stage, Trace};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::arp::Arp;
+
+/// A frame for the host, in place of the one that was processed.
+#[derive(Debug, Default)]
+pub(super) struct HostFrame {
+    bytes: Vec<u8>,
+    interface: Option<InterfaceId>,
+    offload: Offload,
+}
+
+impl HostFrame {
+    pub(super) const fn clear(&mut self) {
+        self.interface = None;
+    }
+
+    pub(super) fn get(&self) -> Option<Frame<'_>> {
+        self.interface.map(|interface| Frame { interface, bytes: &self.bytes, offload: self.offload })
+    }
+
+    /// Takes a copy of the packet's frame, which may be changed.
+    pub(super) fn copy(&mut self, packet: &Packet<'_>) -> &mut [u8] {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&packet.bytes[..packet.end]);
+        self.interface = Some(packet.interface);
+        self.offload = packet.offload;
+        &mut self.bytes
+    }
+}
+
+impl<E: Egress, T: Trace> Passage<'_, E, T> {
+    /// Leaves a packet to the host's own stack, or, where no host has the address, answers as one.
+    pub(super) fn host(&mut self, packet: &Packet<'_>) -> Verdict {
+        if self.origin == Origin::Host || !self.network().is_owned(packet.destination()) {
+            self.trace.stage(&Stage::Host);
+            return Verdict::ToHost;
+        }
+        let Some(Path::Out(way_back)) = self.network().path(packet.source()) else {
+            return Verdict::Drop(DropReason::HostSilent);
+        };
+        let identification = self.identification();
+        match host::answer(packet, identification, &way_back, self.egress) {
+            Ok(()) => {
+                self.trace.stage(&Stage::Answer { what: "as the address's host" });
+                Verdict::Reply
+            }
+            Err(_) => Verdict::Drop(DropReason::HostSilent),
+        }
+    }
+
+    /// A packet of no connection and no service. A masqueraded server may be told so.
+    pub(super) fn stray(&mut self, packet: &Packet<'_>) -> Verdict {
+        let way = self.network().path(packet.destination());
+        let told = self.snapshot.settings.nat_icmp_send
+            && way != Some(Path::Local)
+            && !self.is_refused(packet, way)
+            && !(packet.protocol() == Protocol::TCP && packet.tcp_flags.rst())
+            && self.snapshot.services.is_masqueraded(packet.protocol(), packet.flow.source);
+        if told { self.reply_unwanted(packet) } else { self.host(packet) }
+    }
+
+    /// Whether the host, asked to route this packet on, will refuse it: it goes no further then.
+    pub(super) fn is_refused(&self, packet: &Packet<'_>, way: Option<Path>) -> bool {
+        match way {
+            _ if self.origin == Origin::Host => false,
+            Some(Path::Local) => false,
+            Some(Path::Out(output)) => packet.ttl <= 1 || too_big(packet, output.mtu),
+            None => true,
+        }
+    }
+
+    /// A packet, or an error about one, for a masqueraded server that is the director itself. Loopback
+    /// addresses are for the director's own packets alone.
+    pub(super) fn deliver(
+        &mut self,
+        packet: &Packet<'_>,
+        server: Endpoint,
+        about: Option<&Quote>,
+    ) -> Verdict {
+        let foreign = self.origin == Origin::Wire && server.address.is_loopback();
+        if foreign || self.network().is_owned(server.address) {
+            return Verdict::Drop(DropReason::LocalServer);
+        }
+        let Some(quote) = about else {
+            return self
+                .translated_to_host(packet, &Rewrite { source: packet.flow.source, destination: server });
+        };
+        self.error_to_host(packet, quote, Translation::ToServer(server))
+    }
+
+    /// Hands a packet to the host, translated.
+    pub(super) fn translated_to_host(&mut self, packet: &Packet<'_>, rewrite: &Rewrite) -> Verdict {
+        if self.network().is_owned(rewrite.destination.address) {
+            return Verdict::Drop(DropReason::LocalClient);
+        }
+        let frame = self.engine.host_frame.copy(packet);
+        masquerade::translate(packet, rewrite, &mut frame[packet.network..]);
+        self.trace.stage(&Stage::Host);
+        Verdict::ToHost
+    }
+
+    /// Hands an error to the host, translated.
+    pub(super) fn error_to_host(
+        &mut self,
+        packet: &Packet<'_>,
+        quote: &Quote,
+        translation: Translation,
+    ) -> Verdict {
+        let frame = self.engine.host_frame.copy(packet);
+        if let Err(reason) =
+            related::translate_in_place(packet, quote, translation, &mut frame[packet.network..])
+        {
+            return Verdict::Drop(reason);
+        }
+        self.trace.stage(&Stage::Host);
+        Verdict::ToHost
+    }
+
+    /// Answers who asks for an address that the engine alone has.
+    pub(super) fn resolve(&mut self, interface: InterfaceId, arp: &Arp) -> Verdict {
+        if !arp.is_request() || !self.network().is_owned(arp.target().into()) {
+            return Verdict::ToHost;
+        }
+        let mac = self.network().interface(interface).mac;
+        match host::arp_reply(arp, interface, mac, self.egress) {
+            Ok(()) => Verdict::Reply,
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Packets that are not decided on as they came: fragments, and IPv4 packets with options.
+
+use super::{Origin, Passage};
+use crate::frame::{Egress, Frame, Offload};
+use crate::net::Protocol;
+use crate::packet::{Fragment, Packet, Parsed, parse};
+use crate::reassembly::Reassembled;
+use crate::trace::Trace;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ipv4;
+use crate::wire::ipv4_options::{self, Options};
+use std::net::IpAddr;
+
+impl<E: Egress, T: Trace> Passage<'_, E, T> {
+    /// Keeps a fragment until its datagram is complete, which is then decided on as a whole.
+    pub(super) fn gather(&mut self, packet: &Packet<'_>) -> Verdict {
+        let known = matches!(packet.protocol(), Protocol::TCP | Protocol::UDP | Protocol::SCTP);
+        let icmp = packet.protocol() == packet.icmp_protocol();
+        // What a later IPv6 fragment carries is not known until the first has come.
+        let unknown = !packet.is_ipv4() && packet.fragment == Fragment::Later;
+        if !known && !icmp && !unknown {
+            return self.host(packet);
+        }
+        let complete = match self.engine.reassembly.add(packet, self.now) {
+            Reassembled::Kept => return Verdict::Queued,
+            Reassembled::Refused => return Verdict::Drop(DropReason::Fragment),
+            Reassembled::Complete(complete) => complete,
+        };
+        let frame = Frame { interface: complete.interface, bytes: complete.bytes(), offload: Offload::NONE };
+        let verdict = match parse(&frame) {
+            Ok(Parsed::Ip(whole)) => {
+                let whole = Packet { reassembled: Some(complete.fragments), ..whole };
+                let verdict = self.decide(&whole);
+                if verdict == Verdict::ToHost && self.engine.host_frame.get().is_none() {
+                    self.engine.host_frame.copy(&whole);
+                }
+                verdict
+            }
+            Ok(_) => Verdict::Drop(DropReason::Fragment),
+            Err(reason) => Verdict::Drop(reason),
+        };
+        self.engine.reassembly.reuse(complete);
+        verdict
+    }
+
+    /// What options alone decide about a packet, if they do. A host does not follow its sender's route, and
+    /// tells what is wrong with broken ones itself.
+    pub(super) fn stopped_by_options(&mut self, packet: &Packet<'_>) -> Option<Verdict> {
+        if !packet.has_options() {
+            return None;
+        }
+        match ipv4_options::check(&packet.header()[ipv4::HEADER..]) {
+            Options::Fine => None,
+            Options::SourceRoute if self.origin == Origin::Wire => {
+                Some(Verdict::Drop(DropReason::SourceRoute))
+            }
+            Options::SourceRoute | Options::Malformed => Some(self.host(packet)),
+        }
+    }
+
+    /// Goes on with a packet in whose options the director, as `own`, has left what a router leaves.
+    pub(super) fn with_options(
+        &mut self,
+        packet: &Packet<'_>,
+        own: IpAddr,
+        go_on: impl FnOnce(&mut Self, &Packet<'_>) -> Verdict,
+    ) -> Verdict {
+        let (true, IpAddr::V4(own)) = (packet.has_options(), own) else { return go_on(self, packet) };
+        let mut scratch = std::mem::take(&mut self.engine.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(packet.bytes);
+        let header = &mut scratch[packet.network..packet.transport];
+        let milliseconds = self.now.as_nanos() / 1_000_000;
+        ipv4_options::record(&mut header[ipv4::HEADER..], own, milliseconds as u32);
+        ipv4::set_checksum(header);
+        let verdict = go_on(self, &Packet { bytes: &scratch, ..*packet });
+        self.engine.scratch = scratch;
+        verdict
+    }
+}

@@ -1,0 +1,182 @@
+//! ICMP errors about connections: relayed to the server or the client whose packet they quote.
+
+use super::{Origin, Passage};
+use crate::conn::Found;
+use crate::forward::icmp;
+use crate::forward::related::{self, Quote, Translation};
+use crate::forward::tunnel;
+use crate::frame::Egress;
+use crate::net::Protocol;
+use crate::network::Path;
+use crate::packet::Packet;
+use crate::service::{Encapsulation, Method, RealServer};
+use crate::trace::{Stage, Trace};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::icmp::v4;
+use crate::wire::{ethernet, gre, gue, ipv4, u16_at, u32_at, udp};
+use std::sync::Arc;
+
+/// A told MTU below this is told on as it is (Linux: the least MTU of IPv4 and a header).
+const LEAST_TOLD: u32 = 68 + ipv4::HEADER as u32;
+
+impl<E: Egress, T: Trace> Passage<'_, E, T> {
+    /// An ICMP message: an error about a packet of a connection goes the connection's way, all else is the
+    /// host's.
+    pub(super) fn icmp(&mut self, packet: &Packet<'_>) -> Verdict {
+        if !packet.is_relayed_error() {
+            return self.host(packet);
+        }
+        if !packet.is_ipv4() && packet.reassembled.is_some() {
+            return Verdict::Drop(DropReason::Fragment);
+        }
+        let Some(quote) = Quote::of(packet) else { return self.host(packet) };
+        let local = self.network().path(packet.destination()) == Some(Path::Local);
+        if local
+            && self.origin == Origin::Wire
+            && packet.is_ipv4()
+            && let Some(verdict) = self.tunnel_error(packet, &quote)
+        {
+            return verdict;
+        }
+        if !quote.has_ports {
+            return self.host(packet);
+        }
+        match self.engine.connections.find(&quote.flow.reversed()) {
+            Some(found) if found.outbound => self.error_to_client(packet, &quote, found),
+            Some(found) => self.error_to_server(packet, &quote, found),
+            None if local && self.snapshot.settings.schedule_icmp => self.schedule_error(packet, &quote),
+            None => self.host(packet),
+        }
+    }
+
+    /// An error about a server's packet, to the server.
+    fn error_to_server(&mut self, packet: &Packet<'_>, quote: &Quote, found: Found) -> Verdict {
+        if packet.is_ipv4() && !packet.icmp_checksum_is_right() {
+            return Verdict::Drop(DropReason::IcmpChecksum);
+        }
+        self.count(found, packet.ip_length());
+        let asked = self.engine.connections.get(found.id).destination().address;
+        self.with_options(packet, asked, |this, packet| this.transmit(packet, found.id, Some(quote)))
+    }
+
+    /// An error about a client's packet, to the client: it comes from the VIP, whoever noticed.
+    fn error_to_client(&mut self, packet: &Packet<'_>, quote: &Quote, found: Found) -> Verdict {
+        let connection = self.engine.connections.get(found.id);
+        let (method, asked) = (connection.method(), connection.destination());
+        let way = self.network().path(packet.destination());
+        let refused = self.is_refused(packet, way);
+        if method != Method::Masquerading {
+            if !refused {
+                self.count(found, packet.ip_length());
+            }
+            return self.host(packet);
+        }
+        if !packet.icmp_checksum_is_right() {
+            return Verdict::Drop(DropReason::IcmpChecksum);
+        }
+        let translation = Translation::ToClient(asked);
+        let output = match way {
+            _ if refused => return self.host(packet),
+            None => return self.host(packet),
+            Some(Path::Out(output)) => output,
+            Some(Path::Local) => {
+                self.count(found, packet.ip_length());
+                return self.error_to_host(packet, quote, translation);
+            }
+        };
+        self.count(found, packet.ip_length());
+        self.trace.stage(&Stage::Translated { address: asked });
+        let hop = self.origin == Origin::Wire;
+        self.with_options(packet, asked.address, |this, packet| {
+            let sent = related::emit(packet, quote, translation, hop, &output, this.egress);
+            this.sent(sent, &output)
+        })
+    }
+
+    /// An error about a packet of no connection that a service's server may have sent: a server is chosen for
+    /// it as for a client's packet (`schedule_icmp`).
+    fn schedule_error(&mut self, packet: &Packet<'_>, quote: &Quote) -> Verdict {
+        let flow = quote.flow.reversed();
+        let Some(service) = self.snapshot.services.find(flow.protocol, flow.destination) else {
+            return self.host(packet);
+        };
+        match self.connect(service, &flow) {
+            Ok(id) => self.error_to_server(packet, quote, Found { id, outbound: false }),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// An error about a tunnel of the director's own becomes an error about the packet in it, told to the
+    /// client. `None` when it is about something else.
+    fn tunnel_error(&mut self, packet: &Packet<'_>, quote: &Quote) -> Option<Verdict> {
+        let (server, inner) = self.tunnelled(packet, quote)?;
+        let found = self.engine.connections.find(&inner.flow).filter(|found| !found.outbound)?;
+        if !inner.has_ports {
+            return None;
+        }
+        if !packet.icmp_checksum_is_right() {
+            return Some(Verdict::Drop(DropReason::IcmpChecksum));
+        }
+        let message = packet.payload();
+        let (kind, code) = (message[0], message[1]);
+        let rest = if (kind, code) == (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) {
+            let told = self.learn(&server, u32::from(u16_at(message, 6)));
+            if !inner.dont_fragment {
+                return Some(Verdict::Drop(DropReason::PathMtu));
+            }
+            told
+        } else {
+            u32_at(message, 4)
+        };
+        let asked = inner.flow.destination.address;
+        let Some(Path::Out(way_back)) = self.network().path(inner.flow.source.address) else {
+            return Some(Verdict::Drop(DropReason::NoRoute));
+        };
+        let identification = self.identification();
+        let what = (kind, code, rest);
+        let sent = icmp::relayed(packet, &inner, what, asked, identification, &way_back, self.egress);
+        let length = icmp::relayed_length(packet, &inner);
+        self.count(Found { outbound: true, ..found }, length);
+        Some(self.sent(sent, &way_back))
+    }
+
+    /// The packet that a tunnel to one of the servers carried, if that is what the error quotes.
+    fn tunnelled(&self, packet: &Packet<'_>, quote: &Quote) -> Option<(Arc<RealServer>, Quote)> {
+        let server = quote.flow.destination;
+        let carried = packet.bytes.get(quote.transport..packet.end).filter(|_| quote.is_first)?;
+        let services = &self.snapshot.services;
+        let (server, length) = match quote.flow.protocol {
+            Protocol::IPIP => (services.tunnel_to(server.address, |e| e == Encapsulation::Ipip)?, 0),
+            Protocol::UDP => {
+                let port = |e| matches!(e, Encapsulation::Gue { port, .. } if port == server.port);
+                let found = services.tunnel_to(server.address, port)?;
+                let (protocol, length) = gue::parse(carried.get(udp::HEADER..)?)?;
+                (protocol == Protocol::IPIP).then_some((found, udp::HEADER + length))?
+            }
+            Protocol::GRE => {
+                let kind = |e| matches!(e, Encapsulation::Gre { .. });
+                let found = services.tunnel_to(server.address, kind)?;
+                let (ethertype, length) = gre::parse(carried)?;
+                (ethertype == ethernet::IPV4).then_some((found, length))?
+            }
+            _ => return None,
+        };
+        let inner = Quote::at(packet, quote.transport + length, true)?;
+        Some((Arc::clone(server), inner))
+    }
+
+    /// Remembers what a router said about the way to `server`; returns what that leaves for a packet in a
+    /// tunnel.
+    fn learn(&mut self, server: &RealServer, told: u32) -> u32 {
+        let address = server.endpoint().address;
+        let link = match self.network().path(address) {
+            Some(Path::Out(output)) => output.mtu,
+            _ => return told,
+        };
+        let known = self.engine.path_mtus.limit(address, link, self.now);
+        self.engine.path_mtus.learn(address, told, known, self.now);
+        let mtu = self.engine.path_mtus.limit(address, link, self.now);
+        let overhead = tunnel::overhead(address, server.encapsulation());
+        if mtu > LEAST_TOLD { mtu.saturating_sub(overhead) } else { mtu }
+    }
+}
