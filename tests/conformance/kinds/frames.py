@@ -121,29 +121,42 @@ def with_checksum(header: bytes) -> bytes:
 def random_fields(frame: bytes) -> Iterator[tuple[int, ...]]:
     """The fields of a frame in which a host puts what does not follow from what it was sent: for each the
     places of its bytes, and of the checksums that follow from it."""
-    packet = Ip.parse(frame[ETHERNET:])
+    yield from _random_fields(frame, ETHERNET)
+
+
+def _random_fields(frame: bytes, start: int) -> Iterator[tuple[int, ...]]:
+    packet = Ip.parse(frame[start:])
     if packet is None:
         return
     if packet.version == 4:
-        header_checksum = (ETHERNET + 10, ETHERNET + 11)
-        yield (ETHERNET + 4, ETHERNET + 5, *header_checksum)
+        header_checksum = (start + 10, start + 11)
+        yield (start + 4, start + 5, *header_checksum)
         yield header_checksum
         for at, length in options(packet.data[20 : packet.transport]):
             if packet.data[20 + at] == TIMESTAMP_OPTION:
-                start = ETHERNET + 20 + at
-                yield (*range(start + 4, start + length), *header_checksum)
+                option = start + 20 + at
+                yield (*range(option + 4, option + length), *header_checksum)
     else:
-        yield (ETHERNET + 1, ETHERNET + 2, ETHERNET + 3)
+        yield (start + 1, start + 2, start + 3)
         if packet.fragment_header:
-            start = ETHERNET + packet.fragment_header + 4
-            yield tuple(range(start, start + 4))
-    at = ETHERNET + packet.transport
+            identification = start + packet.fragment_header + 4
+            yield tuple(range(identification, identification + 4))
+    at = start + packet.transport
     if packet.fragment and packet.fragment[0]:
         return
     if packet.protocol == UDP:
-        yield (at, at + 1, *((at + 6, at + 7) if any(frame[at + 6 : at + 8]) else ()))
+        checksum_at = (at + 6, at + 7) if any(frame[at + 6 : at + 8]) else ()
+        yield (at, at + 1, *checksum_at)
+        if frame[at + 8 : at + 9] == b"\0":
+            yield from (field + checksum_at for field in _random_fields(frame, at + 12))
     if packet.protocol == ICMP and frame[at] in (14, 18):
         yield (at + 2, at + 3, *range(at + 12, at + 20))
+    if packet.protocol in (IPIP, IPV6):
+        yield from _random_fields(frame, at)
+    if packet.protocol == GRE:
+        checksum_at = (at + 4, at + 5) if frame[at] & 0x80 else ()
+        inner = at + (8 if checksum_at else 4)
+        yield from (field + checksum_at for field in _random_fields(frame, inner))
 
 
 def masked(frame: bytes, offsets: Iterable[int]) -> bytes:
@@ -154,7 +167,7 @@ def masked(frame: bytes, offsets: Iterable[int]) -> bytes:
         for field in fields:
             if offset in field:
                 for place in field:
-                    if place == ETHERNET + 1 and frame[12] == 0x86:  # traffic class and flow label share it
+                    if field[1:] == (place + 1, place + 2):  # a flow label, whose first byte is not its own
                         blank[place] &= 0xF0
                     else:
                         blank[place] = 0

@@ -17,6 +17,7 @@ from typing import Any
 import fastlvs as lvs
 from fastlvs.schedulers import NAMES
 from kinds import frames
+from kinds.excuses import Excuses
 from kinds.frames import ETHERNET, Ip
 from kinds.host import Host, Leg
 
@@ -105,6 +106,7 @@ class Replay:
         self.result = result
         self.now = 0.0
         self.pieces: dict[object, int] = {}
+        self.excuses = Excuses()
         self.random = {entry[0]: entry[1] if len(entry) > 1 else None for entry in scenario.get("nd", ())}
         if scenario["mark"]:
             raise SetAside("marks")
@@ -130,6 +132,7 @@ class Replay:
                 if event[0] == "in":
                     cause = event[1], bytes.fromhex(event[2])
                     self.remember_piece(*cause)
+                    self.excuses.see(cause[1])
                     got = self.receive(*cause)
                 else:
                     self.now += event[1]
@@ -141,6 +144,9 @@ class Replay:
                 if self.random.get(first - 1, ()) is None:
                     continue
                 wanted, has = HANDLERS[event[0]](self, *event[1:])
+                wanted, has, rule = self.excuses.listing(event[0], wanted, has)
+                if rule:
+                    self.result.excused[rule] += 1
                 if wanted != has:
                     self.result.differences.append((first - 1, f"{event[0]}: {_first(wanted, has)}"))
 
@@ -172,13 +178,19 @@ class Replay:
         wanted = [
             (leg, frames.masked(frame, mask)) for (leg, frame, _), mask in zip(expected, offsets, strict=True)
         ]
+        # Of a train of fragments that is cut otherwise, the last mask is good for those beyond.
+        spare = offsets[-1] if offsets else ()
         has = [
-            (leg, frames.masked(frame, offsets[n] if n < len(offsets) else ()))
+            (leg, frames.masked(frame, offsets[n] if n < len(offsets) else spare))
             for n, (leg, frame) in enumerate(got)
         ]
         if wanted == has:
             return
         if self.joined(wanted) == self.joined(has) and self.cut_is_allowed(wanted, has, cause):
+            return
+        rule = self.excuses.frames(cause, wanted, has)
+        if rule:
+            self.result.excused[rule] += 1
             return
         lines = [f"expected {leg} {frames.show(frame)}" for leg, frame in wanted] or ["expected nothing"]
         lines += [f"     got {leg} {frames.show(frame)}" for leg, frame in has] or ["     got nothing"]

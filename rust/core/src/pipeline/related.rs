@@ -135,8 +135,10 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let identification = self.identification();
         let what = (kind, code, rest);
         let sent = icmp::relayed(packet, &inner, what, asked, identification, &way_back, self.egress);
-        let length = icmp::relayed_length(packet, &inner);
-        self.count(Found { outbound: true, ..found }, length);
+        // Linux counts the client's packet that came back, and then the error that it becomes.
+        let to_client = Found { outbound: true, ..found };
+        self.count(to_client, packet.end - inner.network);
+        self.count(to_client, icmp::relayed_length(packet, &inner));
         Some(self.sent(sent, &way_back))
     }
 

@@ -1,0 +1,113 @@
+"""Defects of the recorded kernel that fastlvs does not have, each as a rule.
+
+A difference that a rule accounts for is no difference, and is counted under the rule.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from typing import Any
+
+from kinds.frames import ETHERNET, GRE, ICMP, ICMPV6, IPIP, TCP, UDP, Ip
+
+VANISHED = "ICMPv6 errors of masqueraded servers vanish: summed without the pseudo-header"
+TOLD_MTU = "the MTU told about a tunnel is the one before, and less its IP header alone"
+FIXED_PLACE = "TCP flags behind IPv6 extension headers are read where there are none"
+
+Frames = list[tuple[str, bytes]]
+
+
+class Excuses:
+    """What the rules have to remember of a scenario."""
+
+    def __init__(self) -> None:
+        self.extended: set[object] = set()
+        """Clients of TCP connections with extension headers: address and port."""
+        self.vanished: Counter[object] = Counter()
+        """Packets and bytes that the kernel did not count, by what lists them."""
+
+    def see(self, frame: bytes) -> None:
+        """Takes note of a frame that comes in."""
+        packet = Ip.parse(frame[ETHERNET:])
+        if packet and packet.version == 6 and packet.protocol == TCP and packet.transport > 40:
+            source, destination = struct.unpack("!HH", packet.payload[:4])
+            self.extended.add((packet.source, source))
+            self.extended.add((packet.destination, destination))
+
+    def frames(self, cause: tuple[str, bytes] | None, wanted: Frames, has: Frames) -> str:
+        """The rule by which other frames came than those wanted; empty if there is none."""
+        error = cause and Ip.parse(cause[1][ETHERNET:])
+        if not error:
+            return ""
+        if error.protocol == ICMPV6 and not wanted and len(has) == 1 and self._relays(error, has[0][1]):
+            return VANISHED
+        if len(wanted) == len(has) == 1 and _is_about_tunnel(error):
+            same_leg = wanted[0][0] == has[0][0]
+            return TOLD_MTU if same_leg and _without_mtu(wanted[0][1]) == _without_mtu(has[0][1]) else ""
+        return ""
+
+    def listing(self, kind: str, wanted: Any, has: Any) -> tuple[Any, Any, str]:
+        """Two listings without what the kernel knew wrongly, and the rule by which, if they were different."""
+        if wanted == has:
+            return wanted, has, ""
+        if kind == "conns" and self.extended:
+            return self._without_states(wanted), self._without_states(has), FIXED_PLACE
+        if kind == "svcs" and self.extended:
+            return _without_activity(wanted), _without_activity(has), FIXED_PLACE
+        if kind == "stats" and self.extended:
+            # A wrong state lets a SYN begin another connection.
+            return _without_connections(wanted), _without_connections(has), FIXED_PLACE
+        if kind == "stats" and self.vanished:
+            counted = {name: self._counted(name, numbers) for name, numbers in has.items()}
+            return wanted, counted, VANISHED
+        return wanted, has, ""
+
+    def _relays(self, error: Ip, frame: bytes) -> bool:
+        """Whether ``frame`` is ``error``, from a server's side, as a client is to get it."""
+        relayed = Ip.parse(frame[ETHERNET:])
+        if relayed is None or relayed.protocol != ICMPV6 or relayed.payload[:2] != error.payload[:2]:
+            return False
+        quoted, translated = Ip.parse(error.payload[8:]), Ip.parse(relayed.payload[8:])
+        if not quoted or not translated or relayed.destination != error.destination:
+            return False
+        service, server = (struct.unpack("!H", p.payload[2:4])[0] for p in (translated, quoted))
+        protocol = {TCP: "TCP", UDP: "UDP"}.get(quoted.protocol, "SCTP")
+        name = protocol, (translated.destination, service)
+        for listed in (name, (name, (quoted.destination, server))):
+            self.vanished[listed, "packets"] += 1
+            self.vanished[listed, "bytes"] += len(error.data)
+        return relayed.checksums_are_right()
+
+    def _counted(self, name: object, numbers: list[int]) -> list[int]:
+        conns, packets_in, packets_out, bytes_in, bytes_out = numbers
+        packets_out -= self.vanished[name, "packets"]
+        return [conns, packets_in, packets_out, bytes_in, bytes_out - self.vanished[name, "bytes"]]
+
+    def _without_states(self, rows: list[Any]) -> list[Any]:
+        return [row[:7] if (row[1], row[2]) in self.extended else row for row in rows]
+
+
+def _without_activity(services: dict[Any, Any]) -> dict[Any, Any]:
+    """Servers with the sum of their connections."""
+    return {
+        name: (rest, [(*server[:4], server[4] + server[5]) for server in servers])
+        for name, (rest, servers) in services.items()
+    }
+
+
+def _without_connections(statistics: dict[Any, list[int]]) -> dict[Any, list[int]]:
+    """Statistics without the number of connections."""
+    return {name: numbers[1:] for name, numbers in statistics.items()}
+
+
+def _is_about_tunnel(error: Ip) -> bool:
+    """Whether it says that a packet of a tunnel was too long."""
+    if error.protocol != ICMP or error.payload[:2] != bytes([3, 4]):
+        return False
+    return error.payload[17] in (IPIP, UDP, GRE) and error.payload[20:24] == error.destination.packed
+
+
+def _without_mtu(frame: bytes) -> bytes:
+    """An ICMP error's frame without checksum and second word."""
+    return frame[: ETHERNET + 22] + frame[ETHERNET + 28 :]
