@@ -4,7 +4,7 @@ use crate::capture::Tap;
 use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::error::Error;
-use crate::plan::Plan;
+use crate::plan::{Plan, Wish};
 use crate::upkeep::Upkeep;
 use crate::worker::{Links, Live, Question, Worker, WorkerCounters};
 use arc_swap::ArcSwap;
@@ -66,7 +66,9 @@ impl Director {
         let monitor = Monitor::open().map_err(Error::platform("asking the kernel for its network"))?;
         let clock = Clock::start();
         let live = Arc::new(ArcSwap::from_pointee(Live::default()));
-        let plan = Plan::new(configuration, specs, monitor.state().clone(), Arc::clone(&live), clock)?;
+        let wish = Wish::new(configuration, specs);
+        let kernel = monitor.state().clone();
+        let plan = Plan::new(wish, &configuration.interfaces, kernel, Arc::clone(&live), clock)?;
         let devices = open_devices(&plan)?;
         let tap = configuration.capture.as_deref().map(|path| Tap::create(path, clock)).transpose()?;
         let host = GiveBack::open().map_err(Error::platform("opening a raw socket"))?;
@@ -130,9 +132,8 @@ impl Director {
         configuration: &Configuration,
         specs: &[ServiceSpec],
     ) -> Result<(), Error> {
-        specs.iter().try_for_each(ServiceSpec::check)?;
-        self.plan().configure(configuration);
-        self.apply(specs)
+        self.plan().apply(Wish::new(configuration, specs))?;
+        self.ask(Question::ServicesChanged)
     }
 
     /// Balances these services from now on. What stays keeps its connections and counters.
@@ -140,7 +141,11 @@ impl Director {
     /// # Errors
     /// Nothing has changed then.
     pub fn apply(&self, specs: &[ServiceSpec]) -> Result<(), Error> {
-        self.plan().apply(specs)?;
+        {
+            let mut plan = self.plan();
+            let wish = plan.wish().clone().with_services(specs);
+            plan.apply(wish)?;
+        }
         self.ask(Question::ServicesChanged)
     }
 
@@ -241,6 +246,9 @@ impl Director {
 
 impl Drop for Director {
     fn drop(&mut self) {
+        if let Ok(counters) = self.counters() {
+            tracing::info!("{counters}");
+        }
         self.stop.store(true, Relaxed);
         let _gone = self.questions.send(Question::Stop);
         self.worker_wake.wake();

@@ -71,23 +71,30 @@ pub fn network(
         .with_owned(owned)
         .with_neighbours(known);
     for route in routes {
-        let on_link = |address| link_of(&network, address);
-        let named = route.interface.as_deref().and_then(|name| network.interface_named(name));
-        let Some(interface) = named.or_else(|| route.via.and_then(on_link)) else {
+        let Some(interface) = placed(&network, route.interface.as_deref(), route.via) else {
             tracing::warn!("route {}: no interface of the director leads there", route.destination);
             continue;
         };
         let kind = RouteKind::Unicast { interface, via: route.via, mtu: route.mtu, source: None };
         network = network.with_routes([Route { destination: route.destination, kind, metric: 0 }]);
     }
-    let placed: Vec<_> = neighbours
-        .iter()
-        .filter_map(|neighbour| {
-            let named = neighbour.interface.as_deref().and_then(|name| network.interface_named(name));
-            Some((named.or_else(|| link_of(&network, neighbour.address))?, neighbour.address, neighbour.mac))
-        })
-        .collect();
-    network.with_neighbours(placed)
+    let mut static_neighbours = Vec::new();
+    for StaticNeighbour { address, mac, interface } in neighbours {
+        if let Some(interface) = placed(&network, interface.as_deref(), Some(*address)) {
+            static_neighbours.push((interface, *address, *mac));
+        } else {
+            tracing::warn!("neighbour {address}: it is on no interface of the director");
+        }
+    }
+    network.with_neighbours(static_neighbours)
+}
+
+/// The interface of that name; without a name, the one on whose link `address` is.
+fn placed(network: &Network, name: Option<&str>, address: Option<IpAddr>) -> Option<InterfaceId> {
+    match name {
+        Some(name) => network.interface_named(name),
+        None => link_of(network, address?),
+    }
 }
 
 /// The interface on whose link an address is.

@@ -16,14 +16,44 @@ use fastlvs_core::settings::Settings;
 use fastlvs_io::netlink;
 use std::sync::Arc;
 
-/// Everything that the worker's snapshot is made from. Whoever changes something publishes it.
-#[derive(Debug)]
-pub struct Plan {
-    specs: Vec<ServiceSpec>,
-    services: Arc<ServiceTable>,
+/// What a director is to do.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// What it balances.
+    pub specs: Vec<ServiceSpec>,
     settings: Settings,
     routes: Vec<StaticRoute>,
     neighbours: Vec<StaticNeighbour>,
+}
+
+impl Wish {
+    /// What `configuration` says, for these services.
+    pub fn new(configuration: &Configuration, specs: &[ServiceSpec]) -> Self {
+        Self {
+            specs: specs.to_vec(),
+            settings: configuration.settings.clone(),
+            routes: configuration.routes.clone(),
+            neighbours: configuration.neighbours.clone(),
+        }
+    }
+
+    /// The same for other services.
+    pub fn with_services(self, specs: &[ServiceSpec]) -> Self {
+        Self { specs: specs.to_vec(), ..self }
+    }
+
+    /// The network as the kernel has it, with what was wished for beside.
+    fn network(&self, kernel: &netlink::State, legs: &[Leg]) -> Network {
+        let vips = self.specs.iter().map(|spec| spec.key.address.address);
+        network::network(kernel, legs, &self.routes, &self.neighbours, vips)
+    }
+}
+
+/// Everything that the worker's snapshot is made from. Whoever changes something publishes it.
+#[derive(Debug)]
+pub struct Plan {
+    wish: Wish,
+    services: Arc<ServiceTable>,
     legs: Vec<Leg>,
     kernel: netlink::State,
     leftovers: Leftovers,
@@ -37,32 +67,20 @@ pub struct Plan {
 impl Plan {
     /// Checks the wish and tells the kernel what to keep away from. From here on the worker had better run.
     pub fn new(
-        configuration: &Configuration,
-        specs: &[ServiceSpec],
+        wish: Wish,
+        interfaces: &[String],
         kernel: netlink::State,
         live: Arc<ArcSwap<Live>>,
         clock: Clock,
     ) -> Result<Self, Error> {
-        let legs = network::legs(&kernel, &configuration.interfaces)?;
-        let services = Arc::new(ServiceTable::default().apply(specs, clock.now())?);
-        let Configuration { settings, routes, neighbours, .. } = configuration;
-        let network = network::network(&kernel, &legs, routes, neighbours, vips(specs));
-        let told = Claims::new(specs, network.owned());
+        let legs = network::legs(&kernel, interfaces)?;
+        let services = Arc::new(ServiceTable::default().apply(&wish.specs, clock.now())?);
+        let network = wish.network(&kernel, &legs);
+        let told = Claims::new(&wish.specs, network.owned());
         let names: Vec<_> = legs.iter().map(|leg| leg.name.clone()).collect();
-        let plan = Self {
-            specs: specs.to_vec(),
-            services,
-            settings: settings.clone(),
-            routes: routes.clone(),
-            neighbours: neighbours.clone(),
-            legs,
-            kernel,
-            leftovers: Leftovers::default(),
-            table: nft::Table::new(&names, &told)?,
-            told,
-            live,
-            clock,
-        };
+        let table = nft::Table::new(&names, &told)?;
+        let leftovers = Leftovers::default();
+        let plan = Self { wish, services, legs, kernel, leftovers, table, told, live, clock };
         plan.store(network);
         Ok(plan)
     }
@@ -77,9 +95,9 @@ impl Plan {
         &self.services
     }
 
-    /// The same as it was wished for.
-    pub fn specs(&self) -> &[ServiceSpec] {
-        &self.specs
+    /// What was wished for.
+    pub const fn wish(&self) -> &Wish {
+        &self.wish
     }
 
     /// The network as the worker has it now.
@@ -92,34 +110,27 @@ impl Plan {
         &self.kernel
     }
 
-    /// Balances `specs` from now on. Nothing changes when they are impossible.
+    /// Does what `wish` says from now on. Nothing changes when it is impossible.
     ///
     /// The kernel is kept away from what is new before the worker knows of it, and let at what is gone long
     /// after: in between it would answer with resets.
-    pub fn apply(&mut self, specs: &[ServiceSpec]) -> Result<(), Error> {
-        specs.iter().try_for_each(ServiceSpec::check)?;
-        let network = self.network(specs);
-        self.tell(Claims::new(specs, network.owned()).union(&self.told))?;
-        let services = Arc::new(self.services.apply(specs, self.clock.now())?);
+    pub fn apply(&mut self, wish: Wish) -> Result<(), Error> {
+        wish.specs.iter().try_for_each(ServiceSpec::check)?;
+        let network = wish.network(&self.kernel, &self.legs);
+        self.tell(Claims::new(&wish.specs, network.owned()).union(&self.told))?;
+        let services = Arc::new(self.services.apply(&wish.specs, self.clock.now())?);
         self.leftovers.note(&self.services, &services);
         self.services = services;
-        self.specs = specs.to_vec();
+        self.wish = wish;
         self.store(network);
         Ok(())
-    }
-
-    /// Takes what else a configuration says; published with the next change.
-    pub fn configure(&mut self, configuration: &Configuration) {
-        self.settings = configuration.settings.clone();
-        self.routes.clone_from(&configuration.routes);
-        self.neighbours.clone_from(&configuration.neighbours);
     }
 
     /// Takes what the kernel says now.
     pub fn observe(&mut self, kernel: netlink::State) -> Result<(), Error> {
         self.kernel = kernel;
-        let network = self.network(&self.specs);
-        self.tell(Claims::new(&self.specs, network.owned()).union(&self.told))?;
+        let network = self.wish.network(&self.kernel, &self.legs);
+        self.tell(Claims::new(&self.wish.specs, network.owned()).union(&self.told))?;
         self.store(network);
         Ok(())
     }
@@ -128,16 +139,13 @@ impl Plan {
     pub fn tidy(&mut self) -> Result<(), Error> {
         self.leftovers.forget_idle();
         let live = self.live.load();
-        let wanted = Claims::new(&self.specs, live.snapshot.network.owned()).union(&self.leftovers.claims());
+        let wanted =
+            Claims::new(&self.wish.specs, live.snapshot.network.owned()).union(&self.leftovers.claims());
         if wanted == self.told {
             return Ok(());
         }
         self.live.store(Arc::new(Live { claims: wanted.clone(), ..Live::clone(&live) }));
         self.tell(wanted)
-    }
-
-    fn network(&self, specs: &[ServiceSpec]) -> Network {
-        network::network(&self.kernel, &self.legs, &self.routes, &self.neighbours, vips(specs))
     }
 
     fn tell(&mut self, claims: Claims) -> Result<(), Error> {
@@ -152,12 +160,8 @@ impl Plan {
         let snapshot = Snapshot {
             services: Arc::clone(&self.services),
             network: Arc::new(network),
-            settings: self.settings.clone(),
+            settings: self.wish.settings.clone(),
         };
         self.live.store(Arc::new(Live { snapshot, claims: self.told.clone() }));
     }
-}
-
-fn vips(specs: &[ServiceSpec]) -> impl Iterator<Item = std::net::IpAddr> + '_ {
-    specs.iter().map(|spec| spec.key.address.address)
 }

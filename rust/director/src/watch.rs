@@ -37,7 +37,7 @@ impl Watch {
                 // A link that is down has nobody on it.
                 let _unsent = socket.send(&Arp::question(interface.mac, sender, vip));
             };
-            for vip in shared_vips(plan.specs()) {
+            for vip in shared_vips(&plan.wish().specs) {
                 ask(Ipv4Addr::UNSPECIFIED, vip);
             }
             for owned in network.owned() {
@@ -64,7 +64,7 @@ impl Watch {
             return;
         }
         let link = &network.interface(interface).name;
-        let servers = plan.specs().iter().flat_map(|spec| &spec.servers);
+        let servers = plan.wish().specs.iter().flat_map(|spec| &spec.servers);
         let mut addresses = servers.map(|server| server.endpoint.address);
         let known = &plan.kernel().neighbours;
         let has_mac = |address: &IpAddr| known.iter().any(|((_, a), m)| a == address && *m == mac);

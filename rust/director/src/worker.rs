@@ -12,10 +12,11 @@ use fastlvs_core::net::{InterfaceId, Mac};
 use fastlvs_core::packet::{self, Packet, Parsed};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::time::{Duration, Instant};
-use fastlvs_core::verdict::Verdict;
+use fastlvs_core::verdict::{DropReason, Verdict};
 use fastlvs_io::device::{Device, Received, Receiver, Sender};
 use fastlvs_io::raw::GiveBack;
 use fastlvs_io::wake::{PollSet, Wake};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -70,6 +71,32 @@ pub struct WorkerCounters {
     pub lost: Lost,
     /// Packets given back to the host.
     pub given_back: u64,
+}
+
+impl fmt::Display for WorkerCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pipeline, missed, lost, given_back } = self;
+        write!(
+            f,
+            "{} frames: {} forwarded, {} answered, {} left to the host (of them {given_back} given back)",
+            pipeline.frames(),
+            pipeline.forwarded(),
+            pipeline.replied(),
+            pipeline.to_host()
+        )?;
+        for reason in DropReason::ALL.iter().filter(|reason| pipeline.dropped(**reason) > 0) {
+            write!(f, ", {} dropped for {reason}", pipeline.dropped(*reason))?;
+        }
+        let besides = [
+            (*missed, "missed"),
+            (lost.refused, "refused by the system"),
+            (lost.abandoned, "without neighbour"),
+        ];
+        for (count, what) in besides.iter().filter(|(count, _)| *count > 0) {
+            write!(f, "; {count} {what}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A worker's connections to the rest of the director.
