@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeAlias
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from fastlvs._core import Service
 from fastlvs.errors import ConfigurationError
@@ -19,17 +21,36 @@ ServiceLike: TypeAlias = VirtualService | Service | tuple[str, EndpointLike]
 """What names a service: one like it, what :attr:`Engine.services` gives, or ``("tcp", "192.0.2.10:80")``."""
 
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def _alone(
+    change: Callable[Concatenate[Balancer, Parameters], Result],
+) -> Callable[Concatenate[Balancer, Parameters], Result]:
+    """A change that no other thread's change comes into."""
+
+    @wraps(change)
+    def changed(self: Balancer, /, *arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        with self._changing:
+            return change(self, *arguments, **named)
+
+    return changed
+
+
 class Balancer(ABC):
-    """Something that balances services."""
+    """Something that balances services. Changes may come from several threads: each is made as a whole."""
 
     def __init__(self) -> None:
         self._wanted: tuple[VirtualService, ...] = ()
+        self._changing = threading.RLock()
 
     @property
     def wanted(self) -> tuple[VirtualService, ...]:
         """The services as they were asked for: what was given to :meth:`apply`, with all edits since."""
         return self._wanted
 
+    @_alone
     def apply(self, services: Iterable[VirtualService]) -> tuple[Change, ...]:
         """Makes everything agree with ``services``, all or nothing, and says what that changed.
 
@@ -45,23 +66,27 @@ class Balancer(ABC):
         self._wanted = services
         return made
 
+    @_alone
     def add_service(self, service: VirtualService) -> None:
         """``ipvsadm -A``: a new service, with its servers."""
         if self._find(service) is not None:
             raise _error(service, "is already there; change it with edit_service or apply")
         self.apply((*self._wanted, service))
 
+    @_alone
     def edit_service(
         self, service: ServiceLike, *, scheduler: str | Scheduler, fallback: str | None = None
     ) -> None:
         """``ipvsadm -E``: another scheduler for a service. Its servers stay."""
         self._replace(service, self._existing(service).with_scheduler(scheduler, fallback))
 
+    @_alone
     def remove_service(self, service: ServiceLike) -> None:
         """``ipvsadm -D``: a service goes, with its servers."""
         gone = self._existing(service)
         self.apply(s for s in self._wanted if s is not gone)
 
+    @_alone
     def add_server(self, service: ServiceLike, server: RealServer) -> None:
         """``ipvsadm -a``: a new server, at the head of the service's list."""
         existing = self._existing(service)
@@ -69,6 +94,7 @@ class Balancer(ABC):
             raise _error(service, f"has the real server {known.address} already; change it with edit_server")
         self._replace(service, existing.with_server(server))
 
+    @_alone
     def edit_server(self, service: ServiceLike, server: RealServer) -> None:
         """``ipvsadm -e``: another weight or forwarding method for the server of that address.
 
@@ -78,12 +104,14 @@ class Balancer(ABC):
         self._known(existing, server)
         self._replace(service, existing.with_server(server))
 
+    @_alone
     def set_weight(self, service: ServiceLike, server: EndpointLike | RealServer, weight: int) -> None:
         """Another weight for the server of that address; 0 sends it no new connections."""
         existing = self._existing(service)
         known = self._known(existing, server)
         self._replace(service, existing.with_server(replace(known, weight=weight)))
 
+    @_alone
     def remove_server(self, service: ServiceLike, server: EndpointLike | RealServer) -> None:
         """``ipvsadm -d``: a server goes.
 

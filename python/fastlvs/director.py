@@ -124,8 +124,9 @@ class Director(Balancer):
             ConfigurationError: the file says something impossible. Nothing has changed then.
         """
         configuration, services = read_configuration(path)
-        self._core.reconfigure(configuration, services)
-        self._wanted = services
+        with self._changing:
+            self._core.reconfigure(configuration, services)
+            self._wanted = services
 
     @property
     def services(self) -> Services:

@@ -186,6 +186,47 @@ def test_python_is_busy_on_both_sides(lab: Lab, program: Remote) -> None:
     assert program("[len(asked), director.services[0].scheduler_errors]") == [200, 0]
 
 
+def test_its_thread_is_one_thread_to_python(lab: Lab, program: Remote) -> None:
+    """It is not made anew for each connection: what a scheduler keeps in `threading.local` stays."""
+    program(
+        textwrap.dedent("""
+        class Counting:
+            kept = threading.local()
+            def select(self, flow, servers):
+                self.kept.count = getattr(self.kept, "count", 0) + 1
+                asked.append((threading.current_thread().name, self.kept.count))
+                return 0
+        director.edit_service(web, scheduler=Counting())
+        """)
+    )
+    assert len(answered(lab, 3)) == 3
+    names, counts = zip(*program("asked"), strict=True)
+    assert len(set(names)) == 1
+    assert counts == (1, 2, 3)
+
+
+def test_edits_of_many_threads_come_one_after_the_other(lab: Lab, program: Remote) -> None:
+    program(
+        textwrap.dedent("""
+        def add(number):
+            for port in range(8081 + number, 8081 + 40, 4):
+                director.add_server(web, lvs.RealServer(("10.1.0.11", port)))
+        threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """)
+    )
+    assert program("len(director.wanted[0].servers)") == program("len(director.services[0].servers)") == 43
+
+
+def test_what_it_logs_is_logged_in_python(lab: Lab) -> None:
+    remote = Remote(lab.director, SETUP)
+    remote("director = lvs.Director(services=[web], routes=[lvs.Route('192.0.2.0/24', interface='eth9')])")
+    assert remote("logged")[0].startswith("fastlvs.director.network: route 192.0.2.0/24: no interface")
+    remote("director.stop()")
+    assert remote.close() == 0
+
+
 def test_nothing_is_left_of_it(lab: Lab) -> None:
     remote = Remote(lab.director, SETUP)
     remote("with lvs.Director(services=[web.with_scheduler('rr')]): pass")  # imports, opens what stays open

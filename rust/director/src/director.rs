@@ -27,6 +27,9 @@ const EVENTS: usize = 1024;
 /// How long an answer of the worker may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Runs what it is given to its end.
+pub type Around = fn(Box<dyn FnOnce() + Send>);
+
 /// A running director. It ends when it is stopped or dropped, and then leaves nothing behind.
 #[derive(Debug)]
 pub struct Director {
@@ -53,15 +56,19 @@ impl Director {
     /// # Errors
     /// [`Error`] tells by its class what to do about it. Nothing is left behind then.
     pub fn start(configuration: &Configuration) -> Result<Self, Error> {
-        Self::start_with(configuration, &configuration.specs()?)
+        Self::start_with(configuration, &configuration.specs()?, |work| work())
     }
 
     /// The same for services of the caller's, whose schedulers may be the caller's own, in the place of those in
-    /// `configuration`.
+    /// `configuration`. `around` runs what the worker's thread does: schedulers may need that thread prepared.
     ///
     /// # Errors
     /// As [`Director::start`].
-    pub fn start_with(configuration: &Configuration, specs: &[ServiceSpec]) -> Result<Self, Error> {
+    pub fn start_with(
+        configuration: &Configuration,
+        specs: &[ServiceSpec],
+        around: Around,
+    ) -> Result<Self, Error> {
         check_capabilities()?;
         let monitor = Monitor::open().map_err(Error::platform("asking the kernel for its network"))?;
         let clock = Clock::start();
@@ -104,10 +111,10 @@ impl Director {
             threads: Vec::new(),
         };
         match tap {
-            None => director.spawn_worker(Worker::new(devices, hash_key(), links), clock),
+            None => director.spawn_worker(Worker::new(devices, hash_key(), links), clock, around),
             Some(tap) => {
                 let devices = devices.into_iter().map(|device| tap.on(device));
-                director.spawn_worker(Worker::new(devices, hash_key(), links), clock)
+                director.spawn_worker(Worker::new(devices, hash_key(), links), clock, around)
             }
         }?;
         director.spawn("upkeep", move || upkeep.run())?;
@@ -214,13 +221,13 @@ impl Director {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spawn_worker<R, S>(&mut self, worker: Worker<R, S>, clock: Clock) -> Result<(), Error>
+    fn spawn_worker<R, S>(&mut self, worker: Worker<R, S>, clock: Clock, around: Around) -> Result<(), Error>
     where
         R: Receiver + Send + 'static,
         S: Sender + Send + 'static,
     {
         self.spawn("worker", move || {
-            worker.run(clock);
+            around(Box::new(move || worker.run(clock)));
             Ok(())
         })
     }

@@ -23,7 +23,7 @@ mod upkeep;
 mod watch;
 mod worker;
 
-pub use director::Director;
+pub use director::{Around, Director};
 pub use error::Error;
 pub use ports::Lost;
 pub use worker::WorkerCounters;

@@ -44,7 +44,7 @@ impl Director {
         logs::to_python();
         let mut schedulers = Schedulers::new();
         let specs = specs(&services, &Schedulers::new(), &mut schedulers)?;
-        let started = py.detach(|| director::Director::start_with(&configuration.0, &specs));
+        let started = py.detach(|| director::Director::start_with(&configuration.0, &specs, attached));
         Ok(Self {
             running: RwLock::new(Some(started.map_err(errors::director)?)),
             schedulers: Mutex::new(schedulers),
@@ -183,6 +183,12 @@ impl Drop for Director {
             let _failure = Python::attach(|py| py.detach(|| self.end(running)));
         }
     }
+}
+
+/// The worker's thread belongs to the interpreter from the beginning to its end: otherwise each call of a scheduler
+/// would make it a new state, which costs more than the call, and forgets what `threading.local` holds.
+fn attached(work: Box<dyn FnOnce() + Send>) {
+    Python::attach(|py| py.detach(work));
 }
 
 fn specs(
