@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,8 @@ class First:
     def select(self, flow, servers):
         return 0
 """
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "director-in-python.md"
 
 READY = "fastlvs: ready: 1 service, 3 real servers on eth0 eth1"
 
@@ -74,6 +78,28 @@ def test_ctrl_c_is_a_clean_end(lab: Lab, file: Path) -> None:
     process = run(lab, "run", "-v", str(file))
     assert first_line(process, 10.0) == READY
     process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+
+
+def test_the_how_to_is_right(lab: Lab, tmp_path: Path) -> None:
+    """Its programs and its configuration run as they are written, with the lab's addresses."""
+    text = HOW_TO.read_text().replace("10.0.0.1", "10.1.0.1").replace("192.0.2.10", "10.0.0.81")
+    blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.S)
+    start, change, scheduler = [text for kind, text in blocks if kind == "python"]
+    [file] = [text for kind, text in blocks if kind == "toml"]
+    program = start.replace("director.wait()", "steps(director)")
+    steps = (
+        "def steps(director):\n"
+        + textwrap.indent(change, "    ")
+        + "    assert len(director.services[0].servers) == 1\n"
+    )
+    lab.director.run(sys.executable, "-c", f"{steps}\n{program}")
+    (tmp_path / "least_bytes.py").write_text("import numpy as np\n" + scheduler)
+    (tmp_path / "director.toml").write_text(file)
+    process = run(lab, "run", str(tmp_path / "director.toml"))
+    assert first_line(process, 10.0).startswith("fastlvs: ready: 1 service, 2 real servers")
+    assert servers(lab) == {"server1", "server2"}
+    process.terminate()
     assert process.wait(5) == 0
 
 
