@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from subprocess import PIPE
 from typing import Any
@@ -59,10 +58,6 @@ class Remote:
         if "error" in answer:
             raise RemoteError(answer["error"])
         return answer["value"]
-
-    def interrupt(self) -> None:
-        """Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
 
     def close(self) -> int:
         """Lets it come to the end of its program, and gives its exit status."""

@@ -250,11 +250,14 @@ def test_nothing_is_left_of_it(lab: Lab) -> None:
 @pytest.mark.parametrize("end", ["", "sys.exit(7)", "raise RuntimeError('forgotten')", "director.wait()"])
 def test_a_program_that_forgets_to_stop_it_ends_well(lab: Lab, end: str) -> None:
     script = f"{SETUP}\ndirector = lvs.Director(services=[web])\nprint('ready', flush=True)\n"
-    script += f"time.sleep(0.3)\n{end}\n"
-    process = lab.director.start(sys.executable, "-c", script, stdout=PIPE, stderr=PIPE)
+    script += f"sys.stdin.readline()\n{end}\n"
+    process = lab.director.start(sys.executable, "-c", script, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     assert first_line(process, 10.0) == "ready"
     assert answered(lab) == ["server3"]
     if "wait" in end:
+        assert process.stdin is not None
+        process.stdin.write("go on\n")
+        process.stdin.flush()
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=10)
@@ -266,15 +269,11 @@ def test_a_program_that_forgets_to_stop_it_ends_well(lab: Lab, end: str) -> None
 def test_ctrl_c_ends_a_wait_at_once(lab: Lab, program: Remote) -> None:
     program("began = time.monotonic(); director.wait(0.2)")
     assert 0.2 <= program("time.monotonic() - began") < 1
-    program.tell("director.wait()")
-    time.sleep(0.3)
-    program.interrupt()
-    assert program.answer() is None
-    program.tell("director.wait(30)")
-    time.sleep(0.3)
-    program.interrupt()
+    program("import signal; kill = lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT))")
+    program("began = time.monotonic(); threading.Thread(target=kill).start(); director.wait()")
+    assert program("time.monotonic() - began") < 2
     with pytest.raises(RemoteError, match="KeyboardInterrupt"):
-        program.answer()
+        program("threading.Thread(target=kill).start(); director.wait(30)")
     assert answered(lab) == ["server3"], "it runs on"
 
 
