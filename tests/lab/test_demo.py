@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fastlvs import cli
+from fastlvs.demo import matrix
+from fastlvs.lab import director as director_module
+
 DEMO = (sys.executable, "-m", "fastlvs", "demo")
 
 
@@ -45,6 +49,30 @@ def test_requests_at_the_same_time() -> None:
 
 
 @pytest.mark.usefixtures("namespaces")
+def test_a_director_that_forwards_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    in_its_place(monkeypatch, tmp_path, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done")
+    monkeypatch.setattr(matrix, "PATIENCE", 0.3)
+    assert cli.main(["demo", "--methods", "dr", "--schedulers", "rr,lc"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "DR rr 0/3 0 0 0" in said
+    assert "DR rr: 3 of 3 requests not answered: " in said
+    assert "DR lc: not asked, since the same method gave no answer at all before" in said
+    assert "0 of 3 requests answered; 0 of 2 right" in said
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_a_director_that_ends_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    in_its_place(monkeypatch, tmp_path, "echo ready; echo no more >&2; exit 0")
+    monkeypatch.setattr(matrix, "PATIENCE", 0.3)
+    assert cli.main(["demo", "--methods", "nat"]) == 1
+    assert "fastlvs-run ended while it served NAT rr: no more" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("namespaces")
 def test_ctrl_c_ends_it_and_everything_in_it(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
@@ -64,6 +92,14 @@ def test_ctrl_c_ends_it_and_everything_in_it(tmp_path: Path) -> None:
     assert (process.returncode, said) == (130, "")
     assert not list(tmp_path.iterdir()), "temporary files"
     assert not in_session(process.pid)
+
+
+def in_its_place(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
+    """A shell script runs instead of the director's program."""
+    path = folder / "program"
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    monkeypatch.setattr(director_module, "director_program", lambda: str(path))
 
 
 def demo(*options: str) -> subprocess.CompletedProcess[str]:

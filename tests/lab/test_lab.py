@@ -57,6 +57,34 @@ def test_a_request_without_answer_says_why(lab: Lab) -> None:
     assert (missing.status, missing.ok, missing.error) == (404, False, None)
 
 
+def test_who_does_not_answer_is_asked_no_more(lab: Lab) -> None:
+    nobody = f"http://{lab.servers[0].address}:9/"
+    assert len(lab.client.requests(nobody, 10, give_up=3)) == 3
+    assert len(lab.client.requests(f"http://{lab.servers[0].address}/", 10, give_up=3)) == 10
+
+
+def test_connections_are_held_until_all_are_answered(lab: Lab) -> None:
+    """The director sees no FIN before the last answer."""
+    with lab.director.capture("eth0") as seen:
+        lab.client.requests(f"http://{lab.servers[0].address}/", 5, hold=True)
+    flags = [ip[TCP].flags for ip in packets(seen) if TCP in ip and ip.src == CLIENT]
+    order = [str(f) for f in flags if f.S or f.F]
+    assert order == ["S"] * 5 + ["FA"] * 5
+
+
+def test_checksums_are_finished_by_the_stack_itself(namespaces: None) -> None:
+    def whole(lab: Lab) -> list[bool]:
+        with lab.servers[0].capture() as seen:
+            lab.client.http(f"http://{lab.servers[0].address}/")
+        sent = [captured.frame for captured in seen if not captured.outgoing]
+        return [frame == bytes(recomputed(frame)) for frame in sent]
+
+    with Lab(ip_forward=True) as other:
+        assert not any(whole(other)), "a veth pair leaves them unfinished"
+        other.client.finish_checksums()
+        assert all(whole(other))
+
+
 def test_replies_from_the_server_itself_pass_the_director(lab: Lab) -> None:
     with lab.director.capture() as seen:
         lab.client.http(f"http://{lab.servers[2].address}/")
@@ -306,6 +334,13 @@ def answers(lab: Lab, port: int, act: Callable[[], None]) -> set[tuple[str, str,
     found = [ip for ip in packets(seen) if TCP in ip and ip[TCP].dport == port]
     assert not [ip for ip in packets(passing) if TCP in ip and ip[TCP].dport == port]
     return {(ip.src, str(ip[TCP].flags), ip[TCP].ack) for ip in found}
+
+
+def recomputed(frame: bytes) -> Any:
+    """The frame with the TCP checksum that it should have."""
+    packet = Ether(frame)
+    del packet[TCP].chksum  # scapy's sign for: compute it anew
+    return packet
 
 
 def packets(seen: list[Captured]) -> list[Any]:

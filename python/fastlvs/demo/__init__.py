@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import NoReturn, TypeVar
@@ -27,7 +28,7 @@ from rich.progress import (
 
 from fastlvs.demo import matrix, report, way
 from fastlvs.demo.expectation import SCHEDULERS
-from fastlvs.lab import DirectorProcess, Lab
+from fastlvs.lab import DirectorProcess, Lab, LabError
 from fastlvs.service import Forwarding
 
 __all__ = ["add"]
@@ -104,12 +105,11 @@ def _run(arguments: argparse.Namespace) -> int:
         for scheduler in arguments.schedulers
     ]
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, _end)
-    with Lab(ports=matrix.PORTS) as lab:
+    with _sigterm_as_exception(), Lab(ports=matrix.PORTS) as lab:
         matrix.prepare(lab)
         with _director(lab, combinations, arguments.methods) as director:
             console.print(report.heading(lab, director))
-            results = list(_shown(lab, combinations, arguments, console))
+            results = list(_shown(lab, director, combinations, arguments, console))
             console.print(report.table(results), report.conclusion(results), sep="\n")
             if arguments.json:
                 told = [result.as_json() for result in results]
@@ -122,9 +122,18 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _end(number: int, _: object) -> NoReturn:
-    """Ends by an exception, so that the lab is closed on the way."""
-    sys.exit(128 + number)
+@contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    """Whoever ends the demo with SIGTERM has the lab closed on the way, too."""
+
+    def end(number: int, _: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _director(
@@ -135,9 +144,17 @@ def _director(
 
 
 def _shown(
-    lab: Lab, combinations: Sequence[matrix.Combination], arguments: argparse.Namespace, console: Console
+    lab: Lab,
+    director: DirectorProcess,
+    combinations: Sequence[matrix.Combination],
+    arguments: argparse.Namespace,
+    console: Console,
 ) -> Iterator[matrix.Result]:
-    """The results, with a progress bar while they come."""
+    """The results, with a progress bar while they come.
+
+    Raises:
+        LabError: the director has ended.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:10}"),
@@ -153,6 +170,8 @@ def _shown(
         for combination in combinations:
             progress.update(task, description=str(combination))
             yield next(results)
+            if not director.running:
+                raise LabError(f"fastlvs-run ended while it served {combination}: {director.log}")
             progress.advance(task)
 
 

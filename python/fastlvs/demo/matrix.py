@@ -49,6 +49,9 @@ PORTS = (
 PATIENCE = 3.0
 """How long a request waits for the network, in seconds: long enough for one SYN to be lost."""
 
+MOST_FAILURES = 3
+"""After so many requests without answer a service is asked no more."""
+
 CHECKSUM_ERRORS = ("TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors", "IpInHdrErrors")
 
 
@@ -166,7 +169,9 @@ def _ask(lab: Lab, combination: Combination, requests: int, concurrency: int) ->
     url = lab.url(combination.service(lab))
     # With more at a time there are always some open, and nothing exact to be expected anyway.
     hold = combination.scheduler in COUNTING and concurrency == 1
-    return lab.client.requests(url, requests, concurrency=concurrency, hold=hold, timeout=PATIENCE)
+    return lab.client.requests(
+        url, requests, concurrency=concurrency, hold=hold, give_up=MOST_FAILURES, timeout=PATIENCE
+    )
 
 
 def _result(

@@ -101,13 +101,18 @@ class Host:
         concurrency: int = 1,
         upload: int = 0,
         hold: bool = False,
+        give_up: int | None = None,
         timeout: float = 10.0,
     ) -> list[Answer]:
-        """Makes ``count`` requests, each on a connection of its own, ``concurrency`` at a time. With ``hold``
-        every connection stays open until all requests are answered."""
+        """Makes ``count`` requests, each on a connection of its own, ``concurrency`` at a time.
+
+        Args:
+            hold: every connection stays open until all requests are answered.
+            give_up: after so many requests without answer no more are made.
+        """
         plan = {
             "url": url, "count": count, "concurrency": concurrency, "upload": upload, "hold": hold,
-            "timeout": timeout,
+            "give_up": give_up, "timeout": timeout,
         }  # fmt: skip
         limit = 30.0 + 3 * timeout * -(-count // concurrency)
         done = self.run(*_program("web.py"), "fetch", input=json.dumps(plan), timeout=limit)

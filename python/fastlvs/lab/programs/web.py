@@ -7,7 +7,8 @@
 * ``POST`` gives the SHA-256 of what was sent, in hexadecimal.
 
 ``web.py fetch`` reads a plan as JSON from standard input (``url``, ``count``, ``concurrency``, ``upload``,
-``hold``, ``timeout``), makes each request on a connection of its own, and writes a JSON list of what came.
+``hold``, ``give_up``, ``timeout``), makes each request on a connection of its own, and writes a JSON list of
+what came.
 """
 
 from __future__ import annotations
@@ -44,14 +45,22 @@ def serve(name: str, ports: list[int]) -> None:
 
 
 def fetch(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Makes the requests of a plan. With ``hold`` their connections are closed when all have been answered."""
+    """Makes the requests of a plan. With ``hold`` their connections are closed when all have been answered;
+    after ``give_up`` requests without answer no more are made."""
     body = content(plan["upload"]) if plan["upload"] else None
     held: list[http.client.HTTPConnection] | None = [] if plan["hold"] else None
+    failures: list[str] = []
+
+    def one() -> dict[str, Any] | None:
+        if plan["give_up"] is not None and len(failures) >= plan["give_up"]:
+            return None
+        answer = request(plan["url"], body, plan["timeout"], held)
+        failures.extend([answer["error"]] if answer["error"] else [])
+        return answer
+
     with ThreadPoolExecutor(plan["concurrency"]) as threads:
-        tasks = [
-            threads.submit(request, plan["url"], body, plan["timeout"], held) for _ in range(plan["count"])
-        ]
-        answers = [task.result() for task in tasks]
+        tasks = [threads.submit(one) for _ in range(plan["count"])]
+        answers = [answer for task in tasks if (answer := task.result()) is not None]
     for connection in held or ():
         connection.close()
     return answers
