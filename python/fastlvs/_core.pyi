@@ -82,15 +82,9 @@ class Configuration:
     def from_toml(text: str, file: str) -> Configuration:
         """Reads the text of a `director.toml`, which errors call `file`."""
     @property
-    def services(
-        self,
-    ) -> list[
-        tuple[
-            ProtocolName, str, str, str, list[tuple[str, int, str]], str, tuple[str, int | None, str | None]
-        ]
-    ]:
-        """The services that the file has: protocol, VIP, scheduler, forwarding, servers (RIP, weight,
-        forwarding), fallback, and the place of the scheduler (file, line, field)."""
+    def services(self) -> list[dict[str, Any]]:
+        """The services that the file has: what `VirtualService` takes by name; its servers, as `RealServer`
+        takes them; and the `place` of its scheduler, as `ConfigurationError` takes it."""
 
 @final
 class Director:

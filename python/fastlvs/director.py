@@ -31,6 +31,7 @@ from fastlvs.balancer import Balancer, ServiceLike
 from fastlvs.engine import Counters, Settings
 from fastlvs.errors import ConfigurationError, FastlvsError
 from fastlvs.network import AddressLike, EndpointLike, Route, parse_address
+from fastlvs.schedulers import Scheduler
 from fastlvs.service import RealServer, VirtualService
 
 if TYPE_CHECKING:
@@ -113,18 +114,20 @@ class Director(Balancer):
             ConfigurationError: the file says something impossible; names file, line and field.
             CapabilityError, InterfaceError, PlatformError: as the constructor.
         """
-        director = cls.__new__(cls)
-        director._start(*read_configuration(path))
+        director, loaded = cls.__new__(cls), dict[object, Scheduler]()
+        director._start(*read_configuration(path, loaded))
+        director._loaded = loaded
         return director
 
     def reload(self, path: str | PathLike[str]) -> None:
-        """Does what the file says from now on: services, settings, neighbours and routes. The interfaces stay.
+        """Does what the file says from now on: services, settings, neighbours and routes. The interfaces stay,
+        and so does a scheduler of yours that the service has already.
 
         Raises:
             ConfigurationError: the file says something impossible. Nothing has changed then.
         """
-        configuration, services = read_configuration(path)
         with self._changing:
+            configuration, services = read_configuration(path, self._loaded)
             self._core.reconfigure(configuration, services)
             self._wanted = services
 
@@ -212,6 +215,8 @@ class Director(Balancer):
 
     def _start(self, configuration: _core.Configuration, services: tuple[VirtualService, ...]) -> None:
         super().__init__()
+        self._loaded: dict[object, Scheduler] = {}
+        """The schedulers that a file named: by service, and by what the file calls them."""
         self._core = _core.Director(configuration, services)
         self._wanted = services
         _running.add(self)
@@ -251,9 +256,9 @@ class Director(Balancer):
 
 
 def read_configuration(
-    path: str | PathLike[str],
+    path: str | PathLike[str], loaded: dict[object, Scheduler] | None = None
 ) -> tuple[_core.Configuration, tuple[VirtualService, ...]]:
-    """What a ``director.toml`` says, with its schedulers loaded.
+    """What a ``director.toml`` says, with its schedulers loaded, or taken from those ``loaded`` before.
 
     Raises:
         ConfigurationError: the file cannot be read, or says something impossible.
@@ -263,15 +268,20 @@ def read_configuration(
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot be read: {error}", file=str(path)) from error
     configuration = _core.Configuration.from_toml(text, str(path))
+    loaded = {} if loaded is None else loaded
     services = []
-    for protocol, vip, scheduler, forwarding, servers, fallback, place in configuration.services:
+    for fields in configuration.services:
+        place, servers, scheduler = (fields.pop(name) for name in ("place", "servers", "scheduler"))
         try:
-            chosen = schedulers.load(scheduler) if ":" in scheduler else scheduler
-            real_servers = [RealServer(*server) for server in servers]
-            services.append(VirtualService(protocol, vip, chosen, forwarding, real_servers, fallback))
+            if scheduler.startswith(schedulers.REFERENCE_PREFIX):
+                key = (fields["protocol"], fields["address"], scheduler)
+                if key not in loaded:
+                    loaded[key] = schedulers.load(scheduler)
+                scheduler = loaded[key]
+            real_servers = [RealServer(**server) for server in servers]
+            services.append(VirtualService(**fields, scheduler=scheduler, servers=real_servers))
         except ConfigurationError as error:
-            file, line, field = place
-            raise ConfigurationError(error.message, file=file, line=line, field=field) from error
+            raise ConfigurationError(error.message, **place) from error
     return configuration, tuple(services)
 
 

@@ -18,7 +18,11 @@ from fastlvs.lab.sandbox import first_line
 
 CHOOSER = """
 class First:
+    last = 0
+
     def select(self, flow, servers):
+        self.last += 1
+        print(self.last, flush=True)
         return 0
 """
 
@@ -59,6 +63,11 @@ def test_it_serves_and_reloads_and_ends(lab: Lab, file: Path) -> None:
     process = run(lab, "run", str(file))
     assert first_line(process, 10.0) == READY
     assert servers(lab) == {"server3"}
+    file.write_text(toml(lab, "python:chooser:First").replace("weight = 1", "weight = 2"))
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert servers(lab) == {"server3"}
+    assert [first_line(process, 1.0) for _ in range(12)] == [str(number + 1) for number in range(12)]
     file.write_text(toml(lab, "rr"))
     process.send_signal(signal.SIGHUP)
     assert until(lambda: len(servers(lab)) == 3)

@@ -44,3 +44,9 @@ reason: lvs.DropReason | None = outcome.reason
 active: int = sum(server.active for server in engine.services[web].servers)
 expires: float = float(engine.connections.expires.sum())
 changes: tuple[lvs.Change, ...] = engine.apply([web.with_scheduler(First())])
+
+
+with lvs.Director(["eth0"], [web], settings=lvs.Settings(timeout_udp=30), spin=0.0) as director:
+    over: bool = director.drain(web, "10.0.0.12:8080", deadline=30)
+    missed: int = director.counters.missed
+    director.wait(timeout=1)

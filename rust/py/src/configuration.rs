@@ -3,6 +3,7 @@
 use crate::convert::Text;
 use crate::engine::{WantedRoute, WantedSettings, parse_mac};
 use crate::errors;
+use fastlvs_core::service::{Encapsulation, ServerSpec};
 use fastlvs_director::config::{self, Place, SchedulerName, ServiceConfig, StaticNeighbour, StaticRoute};
 use pyo3::prelude::*;
 use std::net::IpAddr;
@@ -12,12 +13,36 @@ use std::time::Duration;
 #[pyclass(frozen, module = "fastlvs._core")]
 pub struct Configuration(pub config::Configuration);
 
-/// A service as a file says it: protocol, VIP, scheduler, forwarding, servers (RIP, weight, forwarding), fallback, and
-/// the place of its scheduler (file, line, field).
-type ServiceFields =
-    (String, String, String, &'static str, Vec<(String, u32, &'static str)>, String, PlaceFields);
+/// A service as a file says it: what `fastlvs.VirtualService` takes by name, and where its scheduler stands.
+#[derive(IntoPyObject)]
+struct ServiceFields {
+    protocol: String,
+    address: String,
+    scheduler: String,
+    forwarding: &'static str,
+    servers: Vec<ServerFields>,
+    fallback: String,
+    place: PlaceFields,
+}
 
-type PlaceFields = (String, Option<usize>, Option<String>);
+/// What `fastlvs.RealServer` takes by name.
+#[derive(IntoPyObject)]
+struct ServerFields {
+    address: String,
+    weight: u32,
+    forwarding: &'static str,
+    tunnel: &'static str,
+    tunnel_port: u16,
+    tunnel_flags: &'static str,
+}
+
+/// What `fastlvs.ConfigurationError` takes by name.
+#[derive(IntoPyObject)]
+struct PlaceFields {
+    file: String,
+    line: Option<usize>,
+    field: Option<String>,
+}
 
 #[pymethods]
 impl Configuration {
@@ -54,20 +79,34 @@ impl Configuration {
 }
 
 fn fields(service: &ServiceConfig) -> ServiceFields {
-    let scheduler = match &service.scheduler {
-        SchedulerName::BuiltIn(name) | SchedulerName::Python(name) => name.clone(),
-    };
-    let servers = service.servers.iter();
+    let (SchedulerName::BuiltIn(scheduler) | SchedulerName::Python(scheduler)) = &service.scheduler;
     let Place { file, line, field } = service.place.clone();
-    (
-        service.key.protocol.to_string().to_lowercase(),
-        service.key.address.to_string(),
-        scheduler,
-        service.forwarding.name(),
-        servers.map(|s| (s.endpoint.to_string(), s.weight, s.method.name())).collect(),
-        service.fallback.clone(),
-        (file, line, field),
-    )
+    ServiceFields {
+        protocol: service.key.protocol.to_string().to_lowercase(),
+        address: service.key.address.to_string(),
+        scheduler: scheduler.clone(),
+        forwarding: service.forwarding.name(),
+        servers: service.servers.iter().map(server).collect(),
+        fallback: service.fallback.clone(),
+        place: PlaceFields { file, line, field },
+    }
+}
+
+fn server(server: &ServerSpec) -> ServerFields {
+    let flags = |checksum| if checksum { "csum" } else { "nocsum" };
+    let (tunnel, tunnel_port, tunnel_flags) = match server.encapsulation {
+        Encapsulation::Ipip => ("ipip", 0, flags(false)),
+        Encapsulation::Gue { port, checksum } => ("gue", port, flags(checksum)),
+        Encapsulation::Gre { checksum } => ("gre", 0, flags(checksum)),
+    };
+    ServerFields {
+        address: server.endpoint.to_string(),
+        weight: server.weight,
+        forwarding: server.method.name(),
+        tunnel,
+        tunnel_port,
+        tunnel_flags,
+    }
 }
 
 fn neighbour((address, mac): (IpAddr, String)) -> PyResult<StaticNeighbour> {
