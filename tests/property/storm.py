@@ -12,12 +12,13 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import fastlvs as lvs
 from packets import ACK, FIN, PSH, RST, SYN, TCP, UDP, Packet, checksum
-from topology import DIRECTOR_S, SERVERS, VIP, engine, from_client
+from topology import DIRECTOR_C, DIRECTOR_S, ROUTER, SERVERS, VIP, engine, from_client
 
 BATCH = 500
 """Frames that come in together, by one leg."""
@@ -66,17 +67,23 @@ def storm(frames: int, seed: int) -> lvs.Counters:
 
 
 def _director() -> lvs.Engine:
-    def service(protocol: str, port: int, forwarding: str, server_port: int) -> lvs.VirtualService:
-        servers = [lvs.RealServer((address, server_port)) for address in SERVERS]
+    def service(
+        protocol: str, port: int, forwarding: str, server_port: int, **tunnel: Any
+    ) -> lvs.VirtualService:
+        servers = [lvs.RealServer((address, server_port), **tunnel) for address in SERVERS]
         return lvs.VirtualService(protocol, (VIP[0], port), "wlc", forwarding, servers)
 
     return engine(
         service("tcp", 80, "nat", 8080),
         service("tcp", 81, "dr", 81),
         service("tcp", 82, "tun", 82),
+        service("tcp", 83, "tun", 83, tunnel="gue", tunnel_port=6080, tunnel_flags="csum"),
+        service("tcp", 84, "tun", 84, tunnel="gre", tunnel_flags="csum"),
+        lvs.VirtualService("tcp", (VIP[0], 85), "rr", "nat", [lvs.RealServer(("10.0.0.1", 85))]),
         service("udp", 53, "nat", 5353),
         service("udp", 54, "tun", 54),
         owned=["10.99.0.2"],
+        settings=lvs.Settings(schedule_icmp=True, nat_icmp_send=True),
     )
 
 
@@ -86,6 +93,12 @@ def _frame(chance: random.Random, leg: str) -> bytes:
     if kind < 0.1:
         return chance.randbytes(chance.randrange(120))
     frame = bytearray(_from_client(chance) if leg == "c" else _from_server(chance))
+    if chance.random() < 0.15:
+        frame = _error_about(chance, leg, frame)
+    if chance.random() < 0.15:
+        frame = _with_options(chance, frame)
+    if chance.random() < 0.2:
+        frame = _fragment(chance, frame)
     if kind < 0.3:
         return bytes(frame)
     if kind < 0.4:
@@ -103,7 +116,7 @@ def _from_client(chance: random.Random) -> bytes:
         chance.choice([SYN, SYN, ACK, PSH | ACK, FIN | ACK, RST, SYN | FIN, 0]),
         _client(chance),
         protocol=chance.choice([TCP, TCP, UDP]),
-        destination=(address, chance.choice([80, 81, 82, 53, 54, 22])),
+        destination=(address, chance.choice([80, 81, 82, 83, 84, 85, 53, 54, 22])),
         payload=bytes(chance.choice([0, 10, 1400, 1460])),
         ttl=chance.choice([64, 64, 64, 1, 2]),
     )
@@ -115,6 +128,57 @@ def _from_server(chance: random.Random) -> bytes:
     flags = chance.choice([SYN | ACK, ACK, FIN | ACK, RST])
     packet = Packet(protocol, (server, port), _client(chance), flags, bytes(chance.choice([0, 1460])))
     return packet.frame(DIRECTOR_S, SERVERS[server])
+
+
+def _error_about(chance: random.Random, leg: str, frame: bytearray) -> bytearray:
+    """An ICMP error from the other side about a packet that runs the other way than ``frame``, or about one in
+    a tunnel."""
+    packet = bytes(frame[14:])
+    ends, ports = packet[12:20], packet[20:24]
+    quoted = packet[:12] + ends[4:] + ends[:4] + ports[2:] + ports[:2] + packet[24:]
+    if chance.random() < 0.3:
+        outer = bytes([0x45, 0, 0, 200, 0, 0, 0x40, 0, 63, chance.choice([4, 17, 47]), 0, 0, 192, 168, 0, 1])
+        headers = {4: b"", 17: b"\x80\0\x17\xc0\0\x64\0\0\0\4\0\0", 47: b"\0\0\x08\0"}
+        quoted = outer + bytes([192, 168, 1, chance.randrange(1, 4)]) + headers[outer[9]] + packet
+        leg, ends = "s", bytes([192, 168, 0, 2, 192, 168, 0, 1])
+    quoted = quoted[: chance.choice([20, 24, 28, 60, 500])]
+    kind = chance.choice([3, 3, 4, 11, 5, 12, 8])
+    message = bytes([kind, chance.randrange(5), 0, 0, 0, 0, *chance.randbytes(2)]) + quoted
+    message = message[:2] + checksum(message).to_bytes(2) + message[4:]
+    header = bytes([0x45, 0, *(20 + len(message)).to_bytes(2), 0, 9, 0, 0, 60, 1, 0, 0]) + ends
+    link = bytes.fromhex((DIRECTOR_C + ROUTER if leg == "c" else DIRECTOR_S + ROUTER).replace(":", ""))
+    error = bytearray(link + b"\x08\x00" + header + message)
+    _repair_header(error)
+    return error
+
+
+def _with_options(chance: random.Random, frame: bytearray) -> bytearray:
+    """The frame with some IPv4 options, sensible or not."""
+    options = chance.choice(
+        [b"\1\1\1\0", b"\7\7\4\0\0\0\0\0", b"\x44\x0c\5\1" + bytes(8), b"\x83\7\4\x0a\0\0\5\0"]
+    )
+    if chance.random() < 0.3:
+        options = chance.randbytes(8)
+    with_options = frame[:34] + options + frame[34:]
+    with_options[14] += len(options) // 4
+    with_options[16:18] = (int.from_bytes(frame[16:18]) + len(options)).to_bytes(2)
+    _repair_header(with_options)
+    return with_options
+
+
+def _fragment(chance: random.Random, frame: bytearray) -> bytearray:
+    """A part of the frame, or one that lies."""
+    header = (frame[14] & 15) * 4
+    length = len(frame) - 14 - header
+    start = chance.randrange(max(1, length)) & ~7 if chance.random() < 0.5 else 0
+    end = min(length, start + chance.choice([8, 16, 24, 100, 1400]))
+    fragment = frame[: 14 + header] + frame[14 + header + start : 14 + header + end]
+    fragment[16:18] = (header + end - start).to_bytes(2)
+    more = 0x2000 if end < length or chance.random() < 0.1 else 0
+    fragment[18:20] = chance.randrange(3).to_bytes(2)
+    fragment[20:22] = (start // 8 | more).to_bytes(2)
+    _repair_header(fragment)
+    return fragment
 
 
 def _client(chance: random.Random) -> tuple[str, int]:

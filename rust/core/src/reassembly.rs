@@ -165,6 +165,8 @@ impl Piece {
             let start = usize::from(field & ipv4::OFFSET) * 8;
             let key = Key { source, destination, identification, protocol };
             (start, field & ipv4::MORE_FRAGMENTS != 0, packet.transport, key)
+        } else if packet.fragment_header == 0 {
+            return None;
         } else {
             let header = &packet.bytes[packet.fragment_header..];
             let field = u16_at(header, 2);

@@ -3,11 +3,15 @@
 
 use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use fastlvs_core::capture::Capture;
+use fastlvs_core::forward::related::{self, Quote, Translation};
 use fastlvs_core::forward::{self, Rewrite, Tunnel, gateway, host, icmp, masquerade, segment, tunnel};
 use fastlvs_core::frame::{ChecksumState, Frame, NextHop, Offload, Segmentation, SegmentationKind};
 use fastlvs_core::net::{Endpoint, InterfaceId, Mac, Protocol};
 use fastlvs_core::network::Output;
 use fastlvs_core::packet::{Packet, Parsed, TcpFlags, parse};
+use fastlvs_core::reassembly::{Reassembled, Reassembly};
+use fastlvs_core::service::Encapsulation;
+use fastlvs_core::time::Instant;
 use fastlvs_core::wire::checksum::Sum;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,6 +20,8 @@ const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const SERVER: [u8; 6] = [2, 1, 0, 0, 0, 3];
 const ETHERNET: usize = 14;
+/// Where the servers of the tests take GUE: a port that the packets of the tests do not ask for.
+const GUE: u16 = 6080;
 
 /// A packet as a random client sends it.
 #[derive(Clone, Debug)]
@@ -109,7 +115,10 @@ fn sent(data: std::ops::Range<usize>) -> impl Strategy<Value = Sent> {
     let data = prop::collection::vec(any::<u8>(), data);
     (header, ports, data).prop_map(
         |(((v6, tcp, dont_fragment), (tos, identification, sequence), ttl), (from, to), data)| Sent {
-            ends: (Endpoint::new(address(v6, 1), from), Endpoint::new(address(v6, 2), to)),
+            ends: (
+                Endpoint::new(address(v6, 1), from),
+                Endpoint::new(address(v6, 2), to ^ u16::from(to == GUE)),
+            ),
             tcp,
             tos,
             ttl,
@@ -174,6 +183,19 @@ fn judge(packet: &[u8]) {
     if carried == Protocol::IPIP.0 || carried == Protocol::IPV6.0 {
         return judge(payload);
     }
+    if carried == Protocol::GRE.0 {
+        let header = if payload[0] & 0x80 == 0 { 4 } else { 8 };
+        assert!(header == 4 || ones_complement(payload) == 0xffff, "the sum of all of it");
+        return judge(&payload[header..]);
+    }
+    if let Some(TransportHeader::Udp(udp)) = &headers.transport
+        && udp.destination_port == GUE
+    {
+        judge(&payload[4..]);
+        if udp.checksum == 0 {
+            return;
+        }
+    }
     match (&headers.transport, &headers.net) {
         (Some(TransportHeader::Tcp(tcp)), Some(NetHeaders::Ipv4(ip, _))) => {
             assert_eq!(tcp.checksum, tcp.calc_checksum_ipv4(ip, payload).unwrap());
@@ -199,6 +221,15 @@ fn judge(packet: &[u8]) {
         (None, _) => {}
         other => panic!("{other:?}"),
     }
+}
+
+/// The sum of 16-bit words, as RFC 1071 words it.
+fn ones_complement(bytes: &[u8]) -> u16 {
+    bytes.chunks(2).fold(0, |sum: u16, word| {
+        let (sum, carry) =
+            sum.overflowing_add(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)]));
+        sum + u16::from(carry)
+    })
 }
 
 fn time_to_live(packet: &[u8]) -> u8 {
@@ -239,6 +270,17 @@ fn reassembled(fragments: &[(InterfaceId, Vec<u8>, Offload)], mtu: usize) -> Vec
     datagram
 }
 
+/// Every kind of tunnel, by the family of its outer header.
+fn tunnels() -> Vec<(bool, Encapsulation)> {
+    let both = |encapsulation| [(false, encapsulation), (true, encapsulation)];
+    let checked = |checksum| {
+        [Encapsulation::Gue { port: GUE, checksum }, Encapsulation::Gre { checksum }]
+            .into_iter()
+            .flat_map(both)
+    };
+    both(Encapsulation::Ipip).into_iter().chain(checked(false)).chain(checked(true)).collect()
+}
+
 proptest! {
     #[test]
     fn every_method_sends_right_checksums(sent in sent(0..1400), port: u16, unfinished: bool) {
@@ -250,12 +292,12 @@ proptest! {
         let rewrite = Rewrite { source: sent.ends.0, destination: server };
         masquerade::emit(&packet, &rewrite, &out(1500), &mut capture).unwrap();
         gateway::emit(&packet, &out(1500), &mut capture).unwrap();
-        for outer_v6 in [false, true] {
+        for (outer_v6, encapsulation) in tunnels() {
             let (source, destination) = (address(outer_v6, 8), address(outer_v6, 9));
-            let tunnel = Tunnel::ipip(source, destination, 5);
-            tunnel::emit(&packet, &tunnel, &out(1540), &mut capture).unwrap();
+            let tunnel = Tunnel { encapsulation, ..Tunnel::ipip(source, destination, 5) };
+            tunnel::emit(&packet, &tunnel, &out(1552), &mut capture).unwrap();
         }
-        prop_assert_eq!(capture.frames.len(), 4);
+        prop_assert_eq!(capture.frames.len(), 2 + tunnels().len());
         for (interface, frame, offload) in &mut capture.frames {
             prop_assert_eq!(*interface, InterfaceId(1));
             prop_assert_eq!(&frame[..12], &[SERVER, DIRECTOR].concat()[..]);
@@ -478,11 +520,27 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
     for v6 in [false, true] {
         let end = Endpoint::new(address(v6, 1), 1);
         let _ = masquerade::emit(&packet, &Rewrite { source: end, destination: end }, &out, &mut capture);
-        let tunnel = Tunnel::ipip(end.address, end.address, 0);
-        let _ = tunnel::emit(&packet, &tunnel, &out, &mut capture);
+        for (_, encapsulation) in tunnels() {
+            let tunnel = Tunnel { encapsulation, ..Tunnel::ipip(end.address, end.address, 0) };
+            let _ = tunnel::emit(&packet, &tunnel, &out, &mut capture);
+        }
         let _ = icmp::port_unreachable(&packet, end.address, 0, &out, &mut capture);
         let _ = icmp::frag_needed(&packet, end.address, 1, 0, &out, &mut capture);
         let _ = icmp::protocol_unreachable(&packet, end.address, 0, &out, &mut capture);
+    }
+    if let Some(quote) = packet.is_icmp().then(|| Quote::of(&packet)).flatten() {
+        for translation in [
+            Translation::ToServer(Endpoint::new(address(!packet.is_ipv4(), 3), 1)),
+            Translation::ToClient(Endpoint::new(address(!packet.is_ipv4(), 3), 1)),
+        ] {
+            let mut copy = packet.datagram().to_vec();
+            let _ = related::translate_in_place(&packet, &quote, translation, &mut copy);
+            let _ = related::emit(&packet, &quote, translation, true, &out, &mut capture);
+        }
+        let _ = icmp::relayed(&packet, &quote, (3, 3, 0), address(false, 1), 0, &out, &mut capture);
+    }
+    if let Reassembled::Complete(complete) = Reassembly::default().add(&packet, Instant::ZERO) {
+        let _ = parse(&Frame { interface: InterfaceId(1), bytes: complete.bytes(), offload: Offload::NONE });
     }
     let _ = gateway::emit(&packet, &out, &mut capture);
     let _ = host::answer(&packet, 0, &out, &mut capture);
