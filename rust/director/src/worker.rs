@@ -193,7 +193,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             }
             let frame = Frame { interface, bytes, offload };
             if pipeline.process(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
-                host.leave(&pipeline.for_host(&frame));
+                host.leave(&frame, &pipeline.for_host(&frame));
             }
         })
     }
@@ -277,13 +277,18 @@ struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Gives a packet back that the kernel was kept away from. Of all others it has the original.
-    fn leave(&mut self, frame: &Frame<'_>) {
-        match packet::parse(frame) {
-            Ok(Parsed::Ip(packet)) if self.live.claims.take(&packet, &self.live.snapshot.network) => {
-                self.give_back(&packet);
+    /// Gives back what became of a frame that the kernel was kept away from, `for_host`. Of all other frames it has the
+    /// original.
+    fn leave(&mut self, frame: &Frame<'_>, for_host: &Frame<'_>) {
+        let (live, network) = (self.live, &self.live.snapshot.network);
+        match (packet::parse(frame), packet::parse(for_host)) {
+            // Of a datagram in fragments only the whole bears the ports.
+            (Ok(Parsed::Ip(came)), Ok(Parsed::Ip(goes)))
+                if live.claims.take(&came, network) || live.claims.take(&goes, network) =>
+            {
+                self.give_back(&goes);
             }
-            Ok(Parsed::Arp(arp)) => {
+            (Ok(Parsed::Arp(arp)), _) => {
                 let address = arp.sender();
                 let is_vip = |(_, vip): &(_, fastlvs_core::net::Endpoint)| vip.address == IpAddr::V4(address);
                 if self.live.claims.services.iter().any(is_vip) {
