@@ -30,6 +30,7 @@ pub mod network;
 pub mod packet;
 pub mod path_mtu;
 pub mod pipeline;
+pub mod prefixes;
 pub mod reassembly;
 pub mod scheduler;
 pub mod service;

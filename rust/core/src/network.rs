@@ -3,6 +3,7 @@
 
 use crate::frame::NextHop;
 use crate::net::{InterfaceId, Mac, Prefix};
+use crate::prefixes::Prefixes;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -78,10 +79,9 @@ pub struct Output {
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     interfaces: Vec<Interface>,
-    /// Sorted: longest prefix first, then smallest metric.
-    routes: Vec<Route>,
+    routes: Prefixes<Route>,
     neighbours: HashMap<(InterfaceId, IpAddr), Mac, RandomState>,
-    local: Vec<Prefix>,
+    local: Prefixes<()>,
     owned: Vec<IpAddr>,
 }
 
@@ -89,11 +89,11 @@ impl Network {
     /// A network of `interfaces`; the prefixes of their addresses are on-link routes.
     #[must_use]
     pub fn new(interfaces: Vec<Interface>) -> Self {
-        let mut network = Self { interfaces, ..Self::default() };
-        for (number, interface) in network.interfaces.iter().enumerate() {
+        let (mut local, mut routes) = (Vec::new(), Vec::new());
+        for (number, interface) in interfaces.iter().enumerate() {
             for prefix in &interface.addresses {
-                network.local.push(Prefix::host(prefix.address()));
-                network.routes.push(Route {
+                local.push(Prefix::host(prefix.address()));
+                routes.push(Route {
                     destination: *prefix,
                     kind: RouteKind::Unicast {
                         interface: InterfaceId(number as u16),
@@ -105,15 +105,16 @@ impl Network {
                 });
             }
         }
-        network.sort();
-        network
+        Self { interfaces, ..Self::default() }.with_local(local).with_routes(routes)
     }
 
     /// The same network with `routes` beside those of the interfaces' addresses.
     #[must_use]
     pub fn with_routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
-        self.routes.extend(routes);
-        self.sort();
+        let mut all: Vec<_> = self.routes.into_entries().into_iter().map(|(_, route)| route).collect();
+        all.extend(routes);
+        all.sort_by_key(|route| route.metric);
+        self.routes = Prefixes::new(all.into_iter().map(|route| (route.destination, route)));
         self
     }
 
@@ -131,7 +132,8 @@ impl Network {
     /// The same network, in which all of `prefixes` are addresses of the director's host.
     #[must_use]
     pub fn with_local(mut self, prefixes: impl IntoIterator<Item = Prefix>) -> Self {
-        self.local.extend(prefixes);
+        let more = prefixes.into_iter().map(|prefix| (prefix, ()));
+        self.local = Prefixes::new(self.local.into_entries().into_iter().chain(more));
         self
     }
 
@@ -141,10 +143,6 @@ impl Network {
     pub fn with_owned(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.owned.extend(addresses);
         self
-    }
-
-    fn sort(&mut self) {
-        self.routes.sort_by_key(|route| (std::cmp::Reverse(route.destination.length()), route.metric));
     }
 
     /// All interfaces, in the order of their [`InterfaceId`].
@@ -192,10 +190,10 @@ impl Network {
     #[must_use]
     pub fn path(&self, destination: IpAddr) -> Option<Path> {
         let loopback = destination.is_loopback();
-        if loopback || self.is_owned(destination) || self.local.iter().any(|p| p.contains(destination)) {
+        if loopback || self.is_owned(destination) || self.local.find(destination).is_some() {
             return Some(Path::Local);
         }
-        let (interface, via, mtu, source) = match self.best(destination)?.kind {
+        let (interface, via, mtu, source) = match self.routes.find(destination)?.kind {
             RouteKind::Unicast { interface, via, mtu, source } => (interface, via, mtu, source),
             RouteKind::Local => return Some(Path::Local),
             RouteKind::Unreachable => return None,
@@ -224,10 +222,6 @@ impl Network {
         let addresses = &self.interface(interface).addresses;
         let near = addresses.iter().filter(family).find(|p| p.contains(destination));
         near.or_else(|| addresses.iter().find(family)).map(Prefix::address)
-    }
-
-    fn best(&self, destination: IpAddr) -> Option<&Route> {
-        self.routes.iter().find(|route| route.destination.contains(destination))
     }
 }
 

@@ -276,3 +276,109 @@ fn every_frame_is_counted_once() {
     assert_eq!(counters.frames(), syn.len() as u64);
     assert_eq!(dropped + counters.to_host() + counters.forwarded() + counters.replied(), counters.frames());
 }
+
+/// An ICMP error from `from` to `to` that quotes the packet in `about`, a frame, as far as 28 bytes.
+fn unreachable(leg: InterfaceId, from: [u8; 4], to: [u8; 4], about: &[u8]) -> Vec<u8> {
+    let (source, destination) =
+        if leg == CLIENT_LEG { (ROUTER, DIRECTOR[0]) } else { (SERVER_MAC, DIRECTOR[1]) };
+    let code = etherparse::icmpv4::DestUnreachableHeader::Host;
+    let error = PacketBuilder::ethernet2(source, destination)
+        .ipv4(from, to, 64)
+        .icmpv4(etherparse::Icmpv4Type::DestinationUnreachable(code));
+    let mut bytes = Vec::new();
+    error.write(&mut bytes, &about[14..14 + 28]).unwrap();
+    bytes
+}
+
+#[test]
+fn errors_about_a_connection_go_its_way_and_others_are_the_hosts() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let sent = director.takes(CLIENT_LEG, &from_client("S")).1.remove(0).1;
+    let replied = director.takes(SERVER_LEG, &from_server("SA")).1.remove(0).1;
+    let router = [192, 168, 0, 2];
+    let (verdict, out) = director.takes(SERVER_LEG, &unreachable(SERVER_LEG, router, CLIENT, &sent));
+    assert_eq!((verdict, out[0].0), (Verdict::Forward, CLIENT_LEG));
+    let (packet, quoted) = (&out[0].1[14..], &out[0].1[14 + 28..]);
+    assert_eq!((&packet[12..16], &packet[16..20]), (&VIP[..], &CLIENT[..]));
+    assert_eq!((&quoted[12..16], &quoted[16..20], &quoted[22..24]), (&CLIENT[..], &VIP[..], &[0, 80][..]));
+    let (verdict, out) = director.takes(CLIENT_LEG, &unreachable(CLIENT_LEG, CLIENT, VIP, &replied));
+    assert_eq!((verdict, out[0].0), (Verdict::Forward, SERVER_LEG));
+    let (packet, quoted) = (&out[0].1[14..], &out[0].1[14 + 28..]);
+    assert_eq!((&packet[12..16], &packet[16..20]), (&CLIENT[..], &SERVER[..]));
+    assert_eq!((&quoted[12..16], &quoted[20..22]), (&SERVER[..], &8080_u16.to_be_bytes()[..]));
+    let server = &director.snapshot.services.services()[0].servers()[0];
+    let counted = server.statistics.values();
+    assert_eq!((counted.in_packets, counted.out_packets), (2, 2), "errors are counted too");
+    let foreign = segment(VIP, CLIENT, (80, 39999), "A", 64, &[]);
+    let error = unreachable(CLIENT_LEG, CLIENT, VIP, &foreign);
+    assert_eq!(director.takes(CLIENT_LEG, &error).0, Verdict::ToHost);
+}
+
+#[test]
+fn an_error_about_an_unknown_packet_may_begin_a_connection() {
+    let mut director = Director::new(Method::Gatewaying, 1);
+    director.snapshot.settings.schedule_icmp = true;
+    let foreign = segment(VIP, CLIENT, (80, 40000), "A", 64, &[]);
+    let (verdict, out) = director.takes(CLIENT_LEG, &unreachable(CLIENT_LEG, CLIENT, VIP, &foreign));
+    assert_eq!((verdict, &out[0].1[..6]), (Verdict::Forward, &SERVER_MAC[..]));
+    assert_eq!(director.state(), Some((State::Tcp(TcpState::None), Duration::from_secs(3))));
+}
+
+#[test]
+fn without_services_the_engine_is_switched_off() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    director.takes(CLIENT_LEG, &from_client("S"));
+    let nothing = director.snapshot.services.apply(&[], Instant::ZERO).unwrap();
+    director.snapshot.services = Arc::new(nothing);
+    assert_eq!(director.takes(CLIENT_LEG, &from_client("A")).0, Verdict::ToHost);
+    assert_eq!(director.takes(SERVER_LEG, &from_server("SA")).0, Verdict::ToHost, "untranslated");
+}
+
+#[test]
+fn what_the_host_sends_for_a_connection_is_translated() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let own = ServerSpec {
+        endpoint: "10.0.0.1:8080".parse().unwrap(),
+        method: Method::Masquerading,
+        encapsulation: Encapsulation::default(),
+        weight: 1,
+    };
+    let local = ServiceSpec { servers: vec![own], ..spec(Method::Masquerading, 1) };
+    director.snapshot.services = Arc::new(director.snapshot.services.apply(&[local], Instant::ZERO).unwrap());
+    let syn = from_client("S");
+    assert_eq!(director.takes(CLIENT_LEG, &syn).0, Verdict::ToHost);
+    let frame = Frame { interface: CLIENT_LEG, bytes: &syn, offload: Offload::NONE };
+    let given = director.pipeline.for_host(&frame);
+    assert_eq!(tuple(given.bytes), (CLIENT, 40000, [10, 0, 0, 1], 8080));
+    let answer = segment([10, 0, 0, 1], CLIENT, (8080, 40000), "SA", 64, &[]);
+    let frame = Frame { bytes: &answer, ..frame };
+    let outcome =
+        director.pipeline.process_output(&director.snapshot, &frame, director.now, &mut director.capture);
+    assert_eq!(outcome.verdict, Verdict::Forward);
+    let (_, sent, _) = director.capture.frames.remove(0);
+    assert_eq!((tuple(&sent), sent[22]), ((VIP, 80, CLIENT, 40000), 64), "no hop is counted");
+}
+
+#[test]
+fn half_a_datagram_waits_for_the_other() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let whole = segment(CLIENT, VIP, (40000, 80), "S", 64, &[7; 100]);
+    let part = |from: usize, to: usize, field: u16| {
+        let mut bytes = [&whole[..34], &whole[34 + from..34 + to]].concat();
+        bytes[16..18].copy_from_slice(&(20 + to as u16 - from as u16).to_be_bytes());
+        bytes[20..22].copy_from_slice(&field.to_be_bytes());
+        fastlvs_core::wire::ipv4::set_checksum(&mut bytes[14..34]);
+        bytes
+    };
+    assert_eq!(director.takes(CLIENT_LEG, &part(64, 120, 8)), (Verdict::Queued, vec![]));
+    let (verdict, out) = director.takes(CLIENT_LEG, &part(0, 64, 0x2000));
+    assert_eq!((verdict, out.len()), (Verdict::Forward, 2), "cut as it came");
+    director.takes(CLIENT_LEG, &part(0, 64, 0x2000));
+    director.wait(31);
+    assert_eq!(
+        director.takes(CLIENT_LEG, &part(64, 120, 8)).0,
+        Verdict::Queued,
+        "the first half is forgotten"
+    );
+    assert_eq!(director.pipeline.counters().queued(), 3);
+}
