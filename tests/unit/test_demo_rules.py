@@ -51,6 +51,7 @@ def test_expectations_leave_room_where_a_cycle_is_cut() -> None:
 def test_with_many_at_a_time_only_the_orderly_have_no_pattern() -> None:
     loose = {name for name in SCHEDULERS if expected(name, replace(LOAD, concurrency=2)).low == (0, 0, 0)}
     assert loose == {*COUNTING, "lblc", "lblcr"}
+    assert str(expected("lc", replace(LOAD, concurrency=2))) == "any"
 
 
 @pytest.mark.parametrize("weights", [(3, 2, 1), (1, 1, 1), (1, 4, 2), (6, 2, 2)])

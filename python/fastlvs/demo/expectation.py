@@ -46,6 +46,8 @@ class Expectation:
         return all(low <= count <= high for low, count, high in zip(self.low, counts, self.high, strict=True))
 
     def __str__(self) -> str:
+        if not any(self.low) and len(set(self.high)) == 1:
+            return "any"
         return " ".join(
             str(low) if low == high else f"{low}-{high}"
             for low, high in zip(self.low, self.high, strict=True)
