@@ -26,22 +26,31 @@ class Excuses:
         """Clients of TCP connections with extension headers: address and port."""
         self.vanished: Counter[object] = Counter()
         """Packets and bytes that the kernel did not count, by what lists them."""
+        self.said: Ip | None = None
+        """What the host sent last for the frame that came in last."""
 
     def see(self, frame: bytes) -> None:
         """Takes note of a frame that comes in."""
+        self.said = None
         packet = Ip.parse(frame[ETHERNET:])
         if packet and packet.version == 6 and packet.protocol == TCP and packet.transport > 40:
             source, destination = struct.unpack("!HH", packet.payload[:4])
             self.extended.add((packet.source, source))
             self.extended.add((packet.destination, destination))
 
+    def hear(self, frame: bytes) -> None:
+        """Takes note of a frame that the host sends."""
+        self.said = Ip.parse(frame[ETHERNET:])
+
     def frames(self, cause: tuple[str, bytes] | None, wanted: Frames, has: Frames) -> str:
         """The rule by which other frames came than those wanted; empty if there is none."""
         error = cause and Ip.parse(cause[1][ETHERNET:])
         if not error:
             return ""
-        if error.protocol == ICMPV6 and not wanted and len(has) == 1 and self._relays(error, has[0][1]):
-            return VANISHED
+        if not wanted and len(has) == 1:
+            for about in (error, self.said):
+                if about and about.protocol == ICMPV6 and self._relays(about, has[0][1]):
+                    return VANISHED
         if len(wanted) == len(has) == 1 and _is_about_tunnel(error):
             same_leg = wanted[0][0] == has[0][0]
             return TOLD_MTU if same_leg and _without_mtu(wanted[0][1]) == _without_mtu(has[0][1]) else ""

@@ -161,6 +161,7 @@ class Replay:
 
     def leave(self, leg: str, frame: bytes) -> Frames:
         """What becomes of a frame that the host sends in its own name."""
+        self.excuses.hear(frame)
         outcome = self.engine.process_output(leg, frame, self.now)
         if outcome.verdict is lvs.Verdict.TO_HOST:
             return [(leg, frame)]
