@@ -7,7 +7,7 @@ use crate::wire::arp::Arp;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{self, Ipv4, Ipv4Error};
-use crate::wire::ipv6::Ipv6;
+use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::{self, Udp};
 use crate::wire::{icmp, sctp, u16_at};
@@ -201,6 +201,16 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub const fn has_options(&self) -> bool {
         self.is_ipv4() && self.transport - self.network > ipv4::HEADER
+    }
+
+    /// Its IPv6 hop-by-hop header, if it has one.
+    #[must_use]
+    pub fn hop_by_hop(&self) -> Option<&'a [u8]> {
+        if self.is_ipv4() || self.bytes[self.network + 6] != ipv6::HOP_BY_HOP {
+            return None;
+        }
+        let header = &self.bytes[self.network + ipv6::HEADER..self.transport];
+        Some(&header[..(usize::from(header[1]) + 1) * 8])
     }
 
     /// Length of the transport header; 0 for protocols that the engine does not know, and in

@@ -7,8 +7,8 @@ use crate::packet::{Fragment, Packet, Parsed, parse};
 use crate::reassembly::Reassembled;
 use crate::trace::Trace;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ipv4;
 use crate::wire::ipv4_options::{self, Options};
+use crate::wire::{ipv4, ipv6_options};
 use std::net::IpAddr;
 
 impl<E: Egress, T: Trace> Passage<'_, E, T> {
@@ -43,9 +43,16 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         verdict
     }
 
-    /// What options alone decide about a packet, if they do. A host does not follow its sender's route, and
+    /// What options alone decide about a packet, if they do: IPv4's, or IPv6's hop-by-hop. A host does not follow its sender's route, and
     /// tells what is wrong with broken ones itself.
     pub(super) fn stopped_by_options(&mut self, packet: &Packet<'_>) -> Option<Verdict> {
+        if let Some(header) = packet.hop_by_hop() {
+            return match ipv6_options::check(header) {
+                ipv6_options::Options::Fine => None,
+                ipv6_options::Options::Malformed => Some(Verdict::Drop(DropReason::MalformedIpv6)),
+                ipv6_options::Options::Unknown => Some(self.host(packet)),
+            };
+        }
         if !packet.has_options() {
             return None;
         }

@@ -13,7 +13,8 @@ pub const HEADER_ROOM: usize = 256;
 /// More extension headers than any real packet has.
 const MOST_EXTENSIONS: usize = 8;
 
-const HOP_BY_HOP: u8 = 0;
+/// The number of the hop-by-hop options header.
+pub const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 /// The number of the fragment header.
 pub const FRAGMENT: u8 = 44;
