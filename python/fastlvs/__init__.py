@@ -7,7 +7,7 @@ machine's interfaces; an :class:`Engine` takes frames by hand. Importing needs n
 from fastlvs._core import Connection, Connections, Flow, Outcome, Server, Servers, Service, Services
 from fastlvs._core import __version__ as __version__
 from fastlvs.director import Director, DirectorCounters
-from fastlvs.engine import Counters, Engine, Settings
+from fastlvs.engine import Counters, Engine, Mark, Settings
 from fastlvs.errors import CapabilityError, ConfigurationError, FastlvsError, InterfaceError, PlatformError
 from fastlvs.network import Endpoint, Interface, Route
 from fastlvs.schedulers import Scheduler
@@ -31,6 +31,7 @@ __all__ = [
     "Forwarding",
     "Interface",
     "InterfaceError",
+    "Mark",
     "Outcome",
     "PlatformError",
     "RealServer",

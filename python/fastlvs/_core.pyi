@@ -7,14 +7,15 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlvs.engine import FrameLike, Settings
-from fastlvs.network import Endpoint, EndpointLike, Interface, Route
-from fastlvs.service import Forwarding, ProtocolName, VirtualService
+from fastlvs.engine import FrameLike, Mark, Settings
+from fastlvs.network import Endpoint, Interface, Route
+from fastlvs.service import Forwarding, ProtocolName, ServiceLike, VirtualService
 from fastlvs.verdict import DropReason, Verdict
 
 __all__ = [
     "DROP_REASONS",
     "SCHEDULERS",
+    "TIMEOUTS",
     "Configuration",
     "Connection",
     "Connections",
@@ -35,6 +36,8 @@ DROP_REASONS: Final[dict[str, str]]
 """The name of every drop reason, and one sentence about it."""
 SCHEDULERS: Final[tuple[str, ...]]
 """The names of the built-in schedulers."""
+TIMEOUTS: Final[tuple[str, ...]]
+"""The names of the states that have timeouts."""
 
 def check_service(service: VirtualService) -> None:
     """Raises `ConfigurationError` for what is wrong with a service."""
@@ -50,11 +53,9 @@ class Engine:
         neighbours: Sequence[tuple[IPv4Address | IPv6Address, str]],
         local: Sequence[IPv4Network | IPv6Network],
         owned: Sequence[IPv4Address | IPv6Address],
-        settings: Settings,
     ) -> Engine: ...
     def process(self, interface: str, frame: FrameLike, now: float) -> Outcome: ...
     def process_output(self, interface: str, frame: FrameLike, now: float) -> Outcome: ...
-    def set_settings(self, settings: Settings) -> None: ...
     def process_many(
         self, interface: str, frames: Sequence[FrameLike], times: Sequence[float] | NDArray[np.float64]
     ) -> list[Outcome]: ...
@@ -62,8 +63,13 @@ class Engine:
     @property
     def now(self) -> float: ...
     def apply(self, services: Sequence[VirtualService]) -> None: ...
+    def edited(self, protocol: str, service: Endpoint, server: Endpoint) -> None: ...
     def services(self) -> Services: ...
+    def set_settings(self, settings: Settings) -> None: ...
+    def set_marks(self, rules: Sequence[Mark]) -> None: ...
+    def set_available_memory(self, pages: int) -> None: ...
     def connections(self) -> Connections: ...
+    def templates(self) -> Connections: ...
     def counters(self) -> tuple[int, int, int, int, int, dict[str, int]]: ...
 
 @final
@@ -131,7 +137,7 @@ class Flow:
 
     @property
     def protocol(self) -> ProtocolName:
-        """`tcp` or `udp`."""
+        """`tcp`, `udp` or `sctp`."""
     @property
     def client(self) -> Endpoint:
         """Who asks: address and port (CIP)."""
@@ -147,7 +153,7 @@ class Services:
     """The virtual services of an engine."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, key: int | VirtualService | Service | tuple[str, EndpointLike], /) -> Service:
+    def __getitem__(self, key: int | ServiceLike, /) -> Service:
         """A service by its place, or by anything that names it."""
     def __iter__(self) -> Iterator[Service]: ...
 
@@ -166,6 +172,21 @@ class Service:
     @property
     def scheduler_errors(self) -> int:
         """How often its scheduler, one of the user's, failed."""
+    @property
+    def mark(self) -> int | None:
+        """The mark, when it is the service of one."""
+    @property
+    def flags(self) -> set[str]:
+        """The options of the scheduler: `sh-port`, `mh-fallback`…"""
+    @property
+    def persistence(self) -> float | None:
+        """Seconds that a client stays with its server after its latest new connection."""
+    @property
+    def netmask(self) -> IPv4Address | IPv6Address | None:
+        """The bits of a client's address that tell clients apart for persistence."""
+    @property
+    def one_packet(self) -> bool:
+        """Whether every UDP datagram is scheduled for itself."""
     @property
     def servers(self) -> Servers: ...
     @property
@@ -203,6 +224,15 @@ class Servers:
     @property
     def weight(self) -> NDArray[np.uint32]:
         """The share, relative to the siblings'; 0: no new connections."""
+    @property
+    def upper_threshold(self) -> NDArray[np.uint32]:
+        """The number of connections with which it gets no new ones; 0: no limit."""
+    @property
+    def lower_threshold(self) -> NDArray[np.uint32]:
+        """The number below which it gets new ones again; 0: three quarters of the upper threshold."""
+    @property
+    def persistent(self) -> NDArray[np.uint32]:
+        """Persistence templates that name it: clients, or groups of them, that stay with it."""
     @property
     def active(self) -> NDArray[np.uint32]:
         """Connections that count as active: TCP, established or opening."""
@@ -248,6 +278,15 @@ class Server:
     def weight(self) -> int:
         """The share, relative to the siblings'; 0: no new connections."""
     @property
+    def upper_threshold(self) -> int:
+        """The number of connections with which it gets no new ones; 0: no limit."""
+    @property
+    def lower_threshold(self) -> int:
+        """The number below which it gets new ones again; 0: three quarters of the upper threshold."""
+    @property
+    def persistent(self) -> int:
+        """Persistence templates that name it: clients, or groups of them, that stay with it."""
+    @property
     def active(self) -> int:
         """Connections that count as active: TCP, established or opening."""
     @property
@@ -287,7 +326,7 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]: ...
     @property
     def protocol(self) -> NDArray[np.str_]:
-        """`tcp` or `udp`."""
+        """`tcp`, `udp` or `sctp`; `ip` for the persistence template of a mark."""
     @property
     def client(self) -> NDArray[np.str_]:
         """Who asked: address and port (CIP)."""
@@ -322,8 +361,8 @@ class Connection:
     """One connection at one moment."""
 
     @property
-    def protocol(self) -> ProtocolName:
-        """`tcp` or `udp`."""
+    def protocol(self) -> str:
+        """`tcp`, `udp` or `sctp`; `ip` for the persistence template of a mark."""
     @property
     def client(self) -> Endpoint:
         """Who asked: address and port (CIP)."""

@@ -5,20 +5,14 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from fastlvs._core import Service
 from fastlvs.errors import ConfigurationError
-from fastlvs.network import Endpoint, EndpointLike
-from fastlvs.schedulers import Scheduler
-from fastlvs.service import Change, ProtocolName, RealServer, VirtualService, changes
+from fastlvs.network import EndpointLike
+from fastlvs.service import Change, RealServer, ServiceLike, VirtualService, changes, service_key
 
 __all__ = ["Balancer", "ServiceLike"]
-
-ServiceLike: TypeAlias = VirtualService | Service | tuple[str, EndpointLike]
-"""What names a service: one like it, what :attr:`Engine.services` gives, or ``("tcp", "192.0.2.10:80")``."""
 
 
 Parameters = ParamSpec("Parameters")
@@ -74,11 +68,16 @@ class Balancer(ABC):
         self.apply((*self._wanted, service))
 
     @_alone
-    def edit_service(
-        self, service: ServiceLike, *, scheduler: str | Scheduler, fallback: str | None = None
-    ) -> None:
-        """``ipvsadm -E``: another scheduler for a service. Its servers stay."""
-        self._replace(service, self._existing(service).with_scheduler(scheduler, fallback))
+    def edit_service(self, service: ServiceLike, /, **changes: Any) -> None:
+        """``ipvsadm -E``: other values for a service: ``scheduler``, ``flags``, ``persistence``…
+
+        Its servers and connections stay. Flags count from the next connection on, and go with another
+        scheduler; persistence counts for clients that are not yet remembered.
+        """
+        existing = self._existing(service)
+        if "scheduler" in changes:
+            existing = existing.with_scheduler(changes["scheduler"])
+        self._replace(service, existing.replace(**changes))
 
     @_alone
     def remove_service(self, service: ServiceLike) -> None:
@@ -96,20 +95,24 @@ class Balancer(ABC):
 
     @_alone
     def edit_server(self, service: ServiceLike, server: RealServer) -> None:
-        """``ipvsadm -e``: another weight or forwarding method for the server of that address.
+        """``ipvsadm -e``: other values for the server of that address.
 
-        Its place in the list stays. The method counts for new connections.
+        Its place in the list stays. The method counts for new connections. As in the kernel an edit that
+        changes nothing is one too: wrr begins its cycle anew.
         """
         existing = self._existing(service)
-        self._known(existing, server)
-        self._replace(service, existing.with_server(server))
+        known = self._known(existing, server)
+        edited = existing.with_server(server)
+        self._replace(service, edited)
+        if edited.servers == existing.servers:
+            self._edited(existing, known)
 
     @_alone
     def set_weight(self, service: ServiceLike, server: EndpointLike | RealServer, weight: int) -> None:
         """Another weight for the server of that address; 0 sends it no new connections."""
         existing = self._existing(service)
         known = self._known(existing, server)
-        self._replace(service, existing.with_server(replace(known, weight=weight)))
+        self._replace(service, existing.with_server(known.replace(weight=weight)))
 
     @_alone
     def remove_server(self, service: ServiceLike, server: EndpointLike | RealServer) -> None:
@@ -125,12 +128,16 @@ class Balancer(ABC):
     @abstractmethod
     def _apply(self, services: tuple[VirtualService, ...]) -> None: ...
 
+    @abstractmethod
+    def _edited(self, service: VirtualService, server: RealServer) -> None:
+        """A server was edited to what it is."""
+
     def _replace(self, service: ServiceLike, by: VirtualService) -> None:
-        key = _key(service)
+        key = service_key(service)
         self.apply(by if s.key == key else s for s in self._wanted)
 
     def _find(self, service: ServiceLike) -> VirtualService | None:
-        key = _key(service)
+        key = service_key(service)
         return next((s for s in self._wanted if s.key == key), None)
 
     def _existing(self, service: ServiceLike) -> VirtualService:
@@ -148,12 +155,6 @@ class Balancer(ABC):
         return known
 
 
-def _key(service: ServiceLike) -> tuple[ProtocolName | str, Endpoint]:
-    if isinstance(service, tuple):
-        return service[0].lower(), Endpoint.parse(service[1], "virtual service")
-    return service.protocol, service.address
-
-
 def _error(service: ServiceLike, message: str) -> ConfigurationError:
-    protocol, address = _key(service)
+    protocol, address = service_key(service)
     return ConfigurationError(message, field=f"service {protocol} {address}")

@@ -224,6 +224,9 @@ class Director(Balancer):
     def _apply(self, services: tuple[VirtualService, ...]) -> None:
         self._core.apply(services)
 
+    def _edited(self, service: VirtualService, server: RealServer) -> None:
+        pass  # wrr goes on where it is
+
     def _carries(self, service: VirtualService, address: str) -> bool:
         """Whether a server has a connection that is not over."""
         known = next((s for s in self.services[service].servers if str(s.address) == address), None)

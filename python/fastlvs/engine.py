@@ -13,7 +13,8 @@ It has no devices, threads or clock of its own::
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, TypeAlias
 
 from fastlvs import _core
@@ -21,7 +22,7 @@ from fastlvs._core import Connections, Outcome, Services
 from fastlvs.balancer import Balancer
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import AddressLike, Interface, NetworkLike, Route, parse_address, parse_network
-from fastlvs.service import VirtualService
+from fastlvs.service import ProtocolName, RealServer, VirtualService, parse_timeouts
 from fastlvs.verdict import DropReason
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     FrameLike: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
 
-__all__ = ["Counters", "Engine", "Outcome", "Settings"]
+__all__ = ["Counters", "Engine", "Mark", "Outcome", "Settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +44,20 @@ class Settings:
     """The same after the server's FIN."""
     timeout_udp: float = 300.0
     """The same for UDP."""
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    """The same for any state: ``{"tcp_time_wait": 30.0, "sctp_established": 3600.0}``."""
     expire_nodest_conn: bool = False
     """Whether a connection whose real server was removed ends with its next packet, instead of having its
     packets dropped until it expires."""
+    expire_quiescent_template: bool = False
+    """Whether persistent clients of a server of weight 0 go to another one."""
     conn_reuse_mode: int = 1
-    """Whether a SYN on the addresses of a closing connection starts a new one: 0 never, bit 0 in TIME_WAIT
-    and CLOSE, bit 1 in FIN_WAIT too where only the client is seen."""
+    """Whether a SYN on the addresses of a closing connection starts a new one: 0 never, any other number in
+    TIME_WAIT and CLOSE, 2 and 3 in FIN_WAIT too where only the client is seen."""
     sloppy_tcp: bool = False
     """Whether any TCP segment but a RST may start a connection."""
+    sloppy_sctp: bool = False
+    """Whether any SCTP chunk but an ABORT may start a connection."""
     schedule_icmp: bool = False
     """Whether an ICMP error about a packet of no connection, which a service's server may have sent, is given
     to a server."""
@@ -59,6 +66,17 @@ class Settings:
     routed on as it is."""
     pmtu_disc: bool = True
     """Whether a client's "don't fragment" holds for the tunnel that its packet travels in."""
+    drop_entry: int = 0
+    """Whether half-open and idle connections are dropped at random: 0 never, 1 or 2 while memory is scarce, 3
+    always."""
+    drop_packet: int = 0
+    """Whether some of the packets that would start a connection are dropped, the same way."""
+    secure_tcp: int = 0
+    """Whether TCP connections count as established only when the server has answered, the same way."""
+    amemthresh: int = 1024
+    """Memory is scarce when less than this is available, in pages of 4 KiB."""
+    am_droprate: int = 10
+    """``drop_packet=3`` drops one of so many."""
     lblc_expiration: float = 86400.0
     """How long lblc remembers a destination that nobody asks for."""
     lblcr_expiration: float = 86400.0
@@ -67,15 +85,68 @@ class Settings:
     """The most connections that one worker keeps."""
 
     def __post_init__(self) -> None:
+        parse_timeouts(self.timeouts, "timeouts")
         seconds = ("timeout_tcp", "timeout_tcp_fin", "timeout_udp", "lblc_expiration", "lblcr_expiration")
         for name in seconds:
             value = getattr(self, name)
             if not 0 < value < 2**31:
                 raise ConfigurationError(f"expected seconds above 0, got {value!r}", field=name)
-        for name, limit in (("conn_reuse_mode", 3), ("connection_limit", 2**32 - 1)):
+        for name, limit in _LIMITS.items():
             value = getattr(self, name)
             if not 0 <= value <= limit:
                 raise ConfigurationError(f"expected 0 to {limit}, got {value!r}", field=name)
+
+
+_LIMITS = {
+    "conn_reuse_mode": 3,
+    "drop_entry": 3,
+    "drop_packet": 3,
+    "secure_tcp": 3,
+    "amemthresh": 2**31 - 1,
+    "am_droprate": 2**31 - 1,
+    "connection_limit": 2**32 - 1,
+}
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Mark:
+    """A rule that gives packets a mark, so that :meth:`VirtualService.of_mark` balances them."""
+
+    mark: int
+    """The number, above 0."""
+    destination: IPv4Network | IPv6Network
+    """Where the packets go."""
+    protocol: ProtocolName | None
+    """Their protocol; ``None``: any."""
+    ports: tuple[int, int]
+    """The first and the last port that they go to."""
+    source: IPv4Network | IPv6Network | None
+    """Where they come from; ``None``: anywhere."""
+
+    def __init__(
+        self,
+        mark: int,
+        destination: NetworkLike,
+        *,
+        protocol: str | None = None,
+        ports: int | tuple[int, int] = (0, 65535),
+        source: NetworkLike | None = None,
+    ) -> None:
+        name = f"mark {mark}"
+        first, last = (ports, ports) if isinstance(ports, int) else ports
+        if isinstance(mark, bool) or not isinstance(mark, int) or not 0 < mark < 2**32:
+            raise ConfigurationError(f"expected a mark from 1 to 4294967295, got {mark!r}", field=name)
+        if protocol is not None and protocol.lower() not in ("tcp", "udp", "sctp"):
+            message = f"expected protocol 'tcp', 'udp' or 'sctp', got {protocol!r}"
+            raise ConfigurationError(message, field=name)
+        if not 0 <= first <= last <= 65535:
+            message = f"expected a port, or the first and the last port, got {ports!r}"
+            raise ConfigurationError(message, field=name)
+        object.__setattr__(self, "mark", mark)
+        object.__setattr__(self, "destination", parse_network(destination, name))
+        object.__setattr__(self, "protocol", protocol and protocol.lower())
+        object.__setattr__(self, "ports", (first, last))
+        object.__setattr__(self, "source", None if source is None else parse_network(source, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +185,7 @@ class Engine(Balancer):
         neighbours: Mapping[AddressLike, str] | None = None,
         local: Iterable[NetworkLike] = (),
         owned: Iterable[AddressLike] = (),
+        marks: Iterable[Mark] = (),
         services: Iterable[VirtualService] = (),
         settings: Settings | None = None,
     ) -> None:
@@ -127,11 +199,11 @@ class Engine(Balancer):
             local: more addresses of the director's host, VIPs for example.
             owned: addresses that no host has and the engine alone answers for: ARP, echo, and all else that
                 a host says.
+            marks: which packets get a mark: the first rule that fits gives it.
             services: what is balanced; see :meth:`apply`.
             settings: how the engine behaves.
         """
         super().__init__()
-        self._settings = settings or Settings()
         known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
         self._core = _core.Engine(
             list(interfaces),
@@ -139,8 +211,9 @@ class Engine(Balancer):
             list(known.items()),
             [parse_network(network, "local") for network in local],
             [parse_address(address, "owned") for address in owned],
-            self._settings,
         )
+        self.settings = settings or Settings()
+        self._core.set_marks(list(marks))
         self.apply(services)
 
     def process(self, interface: str, frame: FrameLike, now: float = 0.0) -> Outcome:
@@ -204,12 +277,27 @@ class Engine(Balancer):
         return self._core.connections()
 
     @property
+    def templates(self) -> Connections:
+        """The persistence templates as they are now: which client (with port 0) stays with which server."""
+        return self._core.templates()
+
+    def set_available_memory(self, size: int) -> None:
+        """Says how many bytes of memory are available, for the defences that act when it is scarce.
+
+        Until it is told there is plenty.
+        """
+        self._core.set_available_memory(size // 4096)
+
+    @property
     def counters(self) -> Counters:
         """What was counted so far."""
         return Counters._of(self._core.counters())
 
     def _apply(self, services: tuple[VirtualService, ...]) -> None:
         self._core.apply(services)
+
+    def _edited(self, service: VirtualService, server: RealServer) -> None:
+        self._core.edited(service.protocol, service.address, server.address)
 
     def __repr__(self) -> str:
         return (

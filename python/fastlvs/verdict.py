@@ -44,6 +44,7 @@ class DropReason(StrEnum):
     ICMP_CHECKSUM = "icmp_checksum"
     PATH_MTU = "path_mtu"
     NO_SERVER = "no_server"
+    DROP_PACKET = "drop_packet"
     SERVER_GONE = "server_gone"
     NO_ROUTE = "no_route"
     NEIGHBOUR_UNKNOWN = "neighbour_unknown"

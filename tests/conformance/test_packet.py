@@ -8,6 +8,7 @@ import pytest
 
 import replay
 from kinds import packet
+from kinds.result import Scenario
 
 SCENARIOS = list(replay.read(replay.VECTORS / "packet.jsonl.xz"))
 DIFFERENT = {"dest_gone"}
@@ -15,7 +16,7 @@ DIFFERENT = {"dest_gone"}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["id"])
-def test_every_frame_is_the_kernels(scenario: packet.Scenario) -> None:
+def test_every_frame_is_the_kernels(scenario: Scenario) -> None:
     result = packet.play(scenario)
     if result.set_aside:
         pytest.skip(result.set_aside)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 import fastlvs as lvs
-from fastlvs.service import changes
+from fastlvs.service import changes, service_key
 
 WEB = lvs.VirtualService(
     "tcp",
@@ -89,7 +89,15 @@ def test_values_do_not_change() -> None:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ({"protocol": "sctp"}, "expected protocol 'tcp' or 'udp', got 'sctp'"),
+        ({"protocol": "icmp"}, "expected protocol 'tcp', 'udp' or 'sctp', got 'icmp'"),
+        ({"scheduler": "wlc", "flags": "sh-port"}, "the flag sh-port does not fit the scheduler wlc"),
+        ({"scheduler": "sh", "flags": ["port"]}, "expected flags sh-fallback sh-port .*, got 'port'"),
+        ({"persistence": 0.0}, "expected a persistence timeout above 0"),
+        ({"persistence": 9.0, "netmask": 33}, "from 1 to 32 leading bits, got 33"),
+        ({"persistence": 9.0, "netmask": "ffff::"}, "expected a netmask like '255.255.255.0'"),
+        ({"one_packet": True}, "one-packet scheduling is for UDP"),
+        ({"timeouts": {"tcp_open": 1.0}}, "unknown timeout 'tcp_open'; expected one of tcp_none"),
+        ({"timeouts": {"udp": 0.0}}, "expected seconds above 0 for udp, got 0.0"),
         ({"address": "192.0.2.10"}, "expected a port from 1 to 65535"),
         ({"scheduler": "fastest"}, 'unknown scheduler "fastest"; expected one of rr'),
         ({"forwarding": "bypass"}, "expected a forwarding method: nat, dr or tun"),
@@ -124,3 +132,39 @@ def test_changes_say_what_differs() -> None:
         "edited service tcp 192.0.2.10:80: real server 10.0.0.12:80",
     ]
     assert list(changes([WEB], [WEB])) == []
+
+
+def test_a_service_with_everything_prints_as_it_is_written() -> None:
+    service = lvs.VirtualService(
+        "udp",
+        "192.0.2.10:53",
+        "sh",
+        flags="sh-port,sh-fallback",
+        persistence=300,
+        netmask=24,
+        one_packet=True,
+        timeouts={"udp": 0.5},
+        servers=[lvs.RealServer("10.0.0.11", upper_threshold=9, lower_threshold=3)],
+    )
+    assert eval(repr(service), {**vars(lvs)}) == service
+    assert str(service.netmask) == "255.255.255.0"
+    assert service.replace(netmask=None).netmask is None
+    assert service.with_scheduler("rr").flags == frozenset()
+
+
+def test_the_service_of_a_mark_has_no_address() -> None:
+    service = lvs.VirtualService.of_mark(7, "rr", "nat", [lvs.RealServer("10.0.0.11")], persistence=60.0)
+    assert (service.mark, service.name, service.servers[0].address.port) == (7, "fwm 7", 0)
+    assert eval(repr(service), {**vars(lvs)}) == service
+    ipv6 = lvs.VirtualService.of_mark(7, ipv6=True)
+    assert (ipv6.mark, ipv6.name) == (7, "fwm 7 IPv6")
+    assert ipv6.key != service.key
+    assert service_key(("fwm", 7)) == service.key
+    assert service_key(("fwm6", 7)) == ipv6.key
+    with pytest.raises(lvs.ConfigurationError, match="expected a mark from 1 to 4294967295, got 0"):
+        lvs.VirtualService.of_mark(0)
+
+
+def test_a_lower_threshold_above_the_upper_one_is_refused() -> None:
+    with pytest.raises(lvs.ConfigurationError, match="expected a lower threshold up to 3, the upper, got 4"):
+        lvs.RealServer("10.0.0.11", upper_threshold=3, lower_threshold=4)

@@ -25,6 +25,7 @@ pub mod conn;
 pub mod counters;
 pub mod forward;
 pub mod frame;
+pub mod marks;
 pub mod net;
 pub mod network;
 pub mod packet;

@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub struct Protocol(pub u8);
 
 impl Protocol {
+    /// None in particular; listed as `IP`.
+    pub const ANY: Self = Self(0);
     /// Internet Control Message Protocol for IPv4.
     pub const ICMP: Self = Self(1);
     /// IPv4 in IP.
@@ -30,6 +32,7 @@ impl Protocol {
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
+            Self::ANY => "IP",
             Self::ICMP => "ICMP",
             Self::IPIP => "IPIP",
             Self::TCP => "TCP",

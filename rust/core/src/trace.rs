@@ -1,8 +1,8 @@
 //! A packet's way told in the kernel model's stages, for those who want to see it. The live director
 //! listens to none of it: [`NoTrace`] compiles to nothing.
 
-use crate::net::{Endpoint, FlowKey, Protocol};
-use crate::service::Method;
+use crate::net::{Endpoint, FlowKey};
+use crate::service::{Method, ServiceKey};
 use std::fmt;
 
 /// Somebody who listens to a packet's way.
@@ -32,10 +32,8 @@ pub enum Stage<'a> {
     },
     /// It belongs to a virtual service: a new connection.
     Service {
-        /// The service's protocol.
-        protocol: Protocol,
-        /// The service's VIP and port.
-        address: Endpoint,
+        /// Its name.
+        service: &'a ServiceKey,
         /// Who chooses the server.
         scheduler: &'a str,
     },
@@ -79,9 +77,8 @@ impl fmt::Display for Stage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Prerouting { interface, .. } => write!(f, "PREROUTING {interface}"),
-            Self::Service { protocol, address, scheduler } => {
-                let protocol = protocol.name().unwrap_or("ip").to_ascii_lowercase();
-                write!(f, "INPUT (service {protocol} {address} {scheduler})")
+            Self::Service { service, scheduler } => {
+                write!(f, "INPUT (service {} {scheduler})", service.to_string().to_ascii_lowercase())
             }
             Self::Connection { state } => write!(f, "INPUT (connection {state})"),
             Self::Forward { state } => write!(f, "FORWARD (connection {state})"),

@@ -64,6 +64,7 @@ drop_reasons! {
     IcmpChecksum = "icmp_checksum", "An ICMP error about a connection, with a wrong checksum.";
     PathMtu = "path_mtu", "An ICMP error that told a tunnel's path MTU, of which no client needs to hear.";
     NoServer = "no_server", "No real server may be chosen and the sender cannot be told.";
+    DropPacket = "drop_packet", "Dropped by the defence of that name, which spares memory for others.";
     ServerGone = "server_gone", "The connection's real server is no longer configured.";
     NoRoute = "no_route", "There is no way to the next host and the sender cannot be told.";
     NeighbourUnknown = "neighbour_unknown", "The next host's link-layer address is not known.";

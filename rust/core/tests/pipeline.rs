@@ -61,7 +61,9 @@ fn spec(method: Method, weight: u32) -> ServiceSpec {
             method,
             encapsulation: Encapsulation::default(),
             weight,
+            ..ServerSpec::default()
         }],
+        ..ServiceSpec::default()
     }
 }
 
@@ -342,6 +344,7 @@ fn what_the_host_sends_for_a_connection_is_translated() {
         method: Method::Masquerading,
         encapsulation: Encapsulation::default(),
         weight: 1,
+        ..ServerSpec::default()
     };
     let local = ServiceSpec { servers: vec![own], ..spec(Method::Masquerading, 1) };
     director.snapshot.services = Arc::new(director.snapshot.services.apply(&[local], Instant::ZERO).unwrap());

@@ -111,20 +111,19 @@ impl Leftovers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fastlvs_core::service::{Encapsulation, SchedulerSpec, ServerSpec, ServiceKey};
+    use fastlvs_core::service::{ServerSpec, ServiceKey};
     use fastlvs_core::time::Instant;
 
     fn service(port: u16, servers: &[(&str, Method)]) -> ServiceSpec {
         let server = |(endpoint, method): &(&str, Method)| ServerSpec {
             endpoint: endpoint.parse().unwrap(),
             method: *method,
-            encapsulation: Encapsulation::default(),
-            weight: 1,
+            ..ServerSpec::default()
         };
         ServiceSpec {
             key: ServiceKey { protocol: Protocol::TCP, address: Endpoint::new([10, 0, 0, 1].into(), port) },
-            scheduler: SchedulerSpec::Named("rr".to_owned()),
             servers: servers.iter().map(server).collect(),
+            ..ServiceSpec::default()
         }
     }
 

@@ -161,6 +161,7 @@ impl Plan {
             services: Arc::clone(&self.services),
             network: Arc::new(network),
             settings: self.wish.settings.clone(),
+            ..Snapshot::default()
         };
         self.live.store(Arc::new(Live { snapshot, claims: self.told.clone() }));
     }

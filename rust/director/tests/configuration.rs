@@ -1,5 +1,6 @@
 //! Both formats of a configuration: what they say, and what is said about mistakes.
 
+use fastlvs_core::conn::{State, TcpState};
 use fastlvs_core::net::Protocol;
 use fastlvs_core::scheduler::NAMES;
 use fastlvs_core::service::{Method, SchedulerSpec};
@@ -92,10 +93,8 @@ fn settings_and_director_are_read() {
     let configuration = Configuration::from_toml(text, "f").unwrap();
     let settings = configuration.settings;
     let timeouts = settings.timeouts;
-    assert_eq!(
-        (timeouts.tcp, timeouts.tcp_fin, timeouts.udp),
-        (Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10))
-    );
+    let states = [State::Tcp(TcpState::Established), State::Tcp(TcpState::FinWait), State::Udp];
+    assert_eq!(states.map(|state| timeouts.of(state).as_millis()), [500, 2_000, 10_000]);
     assert!(settings.expire_nodest_conn && settings.sloppy_tcp);
     assert_eq!((settings.conn_reuse_mode, settings.connection_limit), (3, 16));
     assert_eq!(configuration.spin, Duration::ZERO);

@@ -6,8 +6,8 @@ use pyo3::types::PyDict;
 
 /// Text of at most so many characters: an IPv6 endpoint with brackets and port has 47.
 pub type Endpoints = PyFixedUnicode<47>;
-/// A protocol, a state, a forwarding method.
-pub type Words = PyFixedUnicode<12>;
+/// A protocol, a state (the longest has 17 letters), a forwarding method.
+pub type Words = PyFixedUnicode<17>;
 
 /// One value of each row.
 pub fn column<'py, R, T: Element>(

@@ -1,8 +1,9 @@
 //! `fastlvs._core.Configuration`: what a director is to do, from a file or from Python.
 
 use crate::convert::Text;
-use crate::engine::{WantedRoute, WantedSettings, parse_mac};
+use crate::engine::{WantedRoute, parse_mac};
 use crate::errors;
+use crate::settings::WantedSettings;
 use fastlvs_core::service::{Encapsulation, ServerSpec};
 use fastlvs_director::config::{self, Place, SchedulerName, ServiceConfig, StaticNeighbour, StaticRoute};
 use pyo3::prelude::*;

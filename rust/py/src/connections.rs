@@ -2,6 +2,7 @@
 
 use crate::columns::{self, Endpoints, Words, column, place, text};
 use crate::convert;
+use crate::service::protocol_name;
 use fastlvs_core::conn::ConnectionView;
 use fastlvs_core::net::Protocol;
 use numpy::PyArray1;
@@ -42,7 +43,7 @@ impl Connections {
         PyList::new(py, self.0.iter().copied().map(Connection))?.try_iter()
     }
 
-    /// "tcp" or "udp".
+    /// "tcp", "udp" or "sctp"; "ip" for the persistence template of a mark.
     #[getter]
     fn protocol<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<Words>> {
         column(py, &self.0, |c| text(protocol(c)))
@@ -177,8 +178,9 @@ impl Connection {
     }
 }
 
+/// That of a mark's template is "ip": it stands for all.
 fn protocol(connection: &ConnectionView) -> &'static str {
-    if connection.protocol == Protocol::TCP { "tcp" } else { "udp" }
+    if connection.protocol == Protocol::ANY { "ip" } else { protocol_name(connection.protocol) }
 }
 
 /// A connection's line in ipvsadm's listing.

@@ -5,15 +5,17 @@ use crate::convert::{FrameBytes, Text};
 use crate::errors;
 use crate::outcome::{Outcome, Way};
 use crate::scheduler::Schedulers;
-use crate::service::WantedService;
+use crate::service::{self, WantedService};
+use crate::settings::{WantedMark, WantedSettings};
 use crate::table::Services;
 use fastlvs_core::capture::Capture;
 use fastlvs_core::frame::{Frame, Offload};
-use fastlvs_core::net::{InterfaceId, Mac, MacParseError, Prefix};
+use fastlvs_core::marks::{MarkRule, Marks};
+use fastlvs_core::net::{Endpoint, InterfaceId, Mac, MacParseError, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
-use fastlvs_core::settings::{Settings, Timeouts};
-use fastlvs_core::time::{Duration, Instant};
+use fastlvs_core::service::ServiceKey;
+use fastlvs_core::time::Instant;
 use fastlvs_core::trace::{NoTrace, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
 use pyo3::exceptions::PyValueError;
@@ -43,13 +45,12 @@ impl Engine {
         neighbours: Vec<(IpAddr, String)>,
         local: Vec<Text<Prefix>>,
         owned: Vec<IpAddr>,
-        settings: WantedSettings,
     ) -> PyResult<Self> {
         let network = network(interfaces, routes)?
             .with_local(local.into_iter().map(|Text(prefix)| prefix))
             .with_owned(owned);
         let network = Arc::new(with_neighbours(network, neighbours)?);
-        let snapshot = Snapshot { network, settings: settings.into(), ..Snapshot::default() };
+        let snapshot = Snapshot { network, ..Snapshot::default() };
         let pipeline = Pipeline::new(HASH_KEY);
         Ok(Self { pipeline, snapshot, now: Instant::ZERO, schedulers: Schedulers::new() })
     }
@@ -86,10 +87,6 @@ impl Engine {
         Ok(self.outcome(&frame, outcome.verdict, capture))
     }
 
-    fn set_settings(&mut self, settings: WantedSettings) {
-        self.snapshot.settings = settings.into();
-    }
-
     fn advance(&mut self, to: f64) {
         self.now = self.now.max(Instant::from_secs_f64(to));
         self.pipeline.advance(self.now);
@@ -112,8 +109,30 @@ impl Engine {
         Ok(())
     }
 
+    /// A server was edited to what it is.
+    fn edited(&mut self, protocol: &str, service: Text<Endpoint>, server: Text<Endpoint>) {
+        let key = ServiceKey { protocol: service::protocol(protocol), address: service.0 };
+        self.snapshot.services = Arc::new(self.snapshot.services.edited(&key, server.0));
+    }
+
     fn services(&self) -> Services {
         Services::new(&self.snapshot.services, &self.schedulers)
+    }
+
+    fn set_settings(&mut self, settings: WantedSettings) {
+        self.snapshot.settings = settings.into();
+    }
+
+    fn set_marks(&mut self, rules: Vec<WantedMark>) {
+        self.snapshot.marks = Arc::new(Marks::new(rules.into_iter().map(MarkRule::from).collect()));
+    }
+
+    fn set_available_memory(&mut self, pages: u64) {
+        self.pipeline.set_available_memory(pages);
+    }
+
+    fn templates(&self) -> Connections {
+        Connections::new(self.pipeline.connections().template_views(self.now).collect())
     }
 
     fn connections(&self) -> Connections {
@@ -179,45 +198,6 @@ pub struct WantedRoute {
     pub interface: Option<String>,
     pub mtu: Option<u32>,
     pub kind: String,
-}
-
-/// A `fastlvs.Settings`.
-#[derive(FromPyObject)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the kernel's")]
-pub struct WantedSettings {
-    timeout_tcp: f64,
-    timeout_tcp_fin: f64,
-    timeout_udp: f64,
-    expire_nodest_conn: bool,
-    conn_reuse_mode: u8,
-    sloppy_tcp: bool,
-    schedule_icmp: bool,
-    nat_icmp_send: bool,
-    pmtu_disc: bool,
-    lblc_expiration: f64,
-    lblcr_expiration: f64,
-    connection_limit: u32,
-}
-
-impl From<WantedSettings> for Settings {
-    fn from(wanted: WantedSettings) -> Self {
-        Self {
-            timeouts: Timeouts {
-                tcp: Duration::from_secs_f64(wanted.timeout_tcp),
-                tcp_fin: Duration::from_secs_f64(wanted.timeout_tcp_fin),
-                udp: Duration::from_secs_f64(wanted.timeout_udp),
-            },
-            expire_nodest_conn: wanted.expire_nodest_conn,
-            conn_reuse_mode: wanted.conn_reuse_mode,
-            sloppy_tcp: wanted.sloppy_tcp,
-            schedule_icmp: wanted.schedule_icmp,
-            nat_icmp_send: wanted.nat_icmp_send,
-            pmtu_disc: wanted.pmtu_disc,
-            lblc_expiration: Duration::from_secs_f64(wanted.lblc_expiration),
-            lblcr_expiration: Duration::from_secs_f64(wanted.lblcr_expiration),
-            connection_limit: wanted.connection_limit,
-        }
-    }
 }
 
 /// The network of these interfaces and routes. Routes on the link come first: a router has to be on one.

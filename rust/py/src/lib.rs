@@ -17,11 +17,13 @@ mod logs;
 mod outcome;
 mod scheduler;
 mod service;
+mod settings;
 mod table;
 
 /// The engine and the director of fastlvs, in Rust.
 #[pyo3::pymodule(gil_used = true)]
 mod _core {
+    use fastlvs_core::conn::State;
     use fastlvs_core::scheduler::NAMES;
     use fastlvs_core::verdict::DropReason;
     use pyo3::prelude::*;
@@ -51,6 +53,8 @@ mod _core {
             reasons.set_item(reason.name(), reason.about())?;
         }
         module.add("DROP_REASONS", reasons)?;
+        let timeouts = State::all().map(State::timeout_name).collect::<Vec<_>>();
+        module.add("TIMEOUTS", PyTuple::new(module.py(), timeouts)?)?;
         module.add("SCHEDULERS", PyTuple::new(module.py(), NAMES)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -3,10 +3,42 @@
 use crate::convert::Text;
 use crate::errors;
 use crate::scheduler::{PythonScheduler, Schedulers};
+use fastlvs_core::conn::State;
 use fastlvs_core::net::{Endpoint, Protocol};
-use fastlvs_core::service::{Encapsulation, Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec};
+use fastlvs_core::scheduler::SchedulerFlags;
+use fastlvs_core::service::{
+    Encapsulation, Method, Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec,
+};
+use fastlvs_core::time::Duration;
 use pyo3::prelude::*;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+/// The protocol of that name: `fwm` for those of marked packets, which may be any.
+pub fn protocol(name: &str) -> Protocol {
+    match name {
+        "tcp" => Protocol::TCP,
+        "udp" => Protocol::UDP,
+        "sctp" => Protocol::SCTP,
+        _ => Protocol::ANY,
+    }
+}
+
+/// The name of a protocol of a service.
+pub fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::TCP => "tcp",
+        Protocol::UDP => "udp",
+        Protocol::SCTP => "sctp",
+        _ => "fwm",
+    }
+}
+
+/// The state whose timeout has that name.
+pub fn state(name: &str) -> Option<State> {
+    State::all().find(|state| state.timeout_name() == name)
+}
 
 /// A `fastlvs.VirtualService`.
 #[derive(FromPyObject)]
@@ -17,6 +49,11 @@ pub struct WantedService<'py> {
     forwarding: String,
     servers: Vec<WantedServer>,
     fallback: String,
+    flags: HashSet<String>,
+    persistence: Option<f64>,
+    netmask: Option<IpAddr>,
+    one_packet: bool,
+    timeouts: Vec<(String, f64)>,
 }
 
 /// A `fastlvs.RealServer`.
@@ -28,6 +65,8 @@ struct WantedServer {
     tunnel: String,
     tunnel_port: u16,
     tunnel_flags: String,
+    upper_threshold: u32,
+    lower_threshold: u32,
 }
 
 /// Raises `ConfigurationError` for what is wrong with a service.
@@ -39,8 +78,7 @@ pub fn check_service(service: WantedService<'_>) -> PyResult<()> {
 
 impl WantedService<'_> {
     fn key(&self) -> ServiceKey {
-        let protocol = if self.protocol == "tcp" { Protocol::TCP } else { Protocol::UDP };
-        ServiceKey { protocol, address: self.address.0 }
+        ServiceKey { protocol: protocol(&self.protocol), address: self.address.0 }
     }
 
     /// The same in the core's words. A scheduler of the user's is put among `used`; one that is `known`
@@ -52,7 +90,29 @@ impl WantedService<'_> {
         };
         let server = |server: &WantedServer| server.spec(&self.forwarding);
         let servers = self.servers.iter().map(server).collect::<PyResult<_>>()?;
-        Ok(ServiceSpec { key: self.key(), scheduler, servers })
+        let has_flag = |kind| self.flags.iter().any(|flag| flag.ends_with(kind));
+        let timeout =
+            |(name, seconds): &(String, f64)| Some((state(name)?, Duration::from_secs_f64(*seconds)));
+        Ok(ServiceSpec {
+            key: self.key(),
+            scheduler,
+            flags: SchedulerFlags { fallback: has_flag("-fallback"), port: has_flag("-port") },
+            persistence: self.persistence()?,
+            one_packet: self.one_packet,
+            timeouts: self.timeouts.iter().filter_map(timeout).collect(),
+            servers,
+        })
+    }
+
+    fn persistence(&self) -> PyResult<Option<Persistence>> {
+        let Some(seconds) = self.persistence else { return Ok(None) };
+        let timeout = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| errors::configuration("expected seconds of persistence above 0", None))?;
+        let all = match self.address.0.address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::BROADCAST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+        };
+        Ok(Some(Persistence { timeout, mask: self.netmask.unwrap_or(all) }))
     }
 
     fn python_scheduler(&self, known: &Schedulers, used: &mut Schedulers) -> PyResult<Arc<PythonScheduler>> {
@@ -84,6 +144,8 @@ impl WantedServer {
             method,
             encapsulation: self.encapsulation(),
             weight: self.weight,
+            upper_threshold: self.upper_threshold,
+            lower_threshold: self.lower_threshold,
         })
     }
 }

@@ -4,12 +4,15 @@
 use crate::columns::{self, Endpoints, Words, column, place, text};
 use crate::convert::{self, Text};
 use crate::scheduler::Schedulers;
-use fastlvs_core::net::{Endpoint, Protocol};
+use crate::service::protocol_name;
+use fastlvs_core::net::Endpoint;
 use fastlvs_core::service::{Method, RealServer, ServiceTable, StatisticsValues, VirtualService};
 use numpy::PyArray1;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The virtual services of an engine.
@@ -56,12 +59,8 @@ impl Services {
         if let Ok(index) = key.extract() {
             return Ok(self.0[place(index, self.0.len())?].clone());
         }
-        let (protocol, address) = match key.extract::<(String, Bound<'_, PyAny>)>() {
-            Ok(pair) => pair,
-            Err(_) => (key.getattr("protocol")?.extract()?, key.getattr("address")?),
-        };
-        let endpoint_class = key.py().import("fastlvs.network")?.getattr("Endpoint")?;
-        let Text(address) = endpoint_class.call_method1("parse", (address,))?.extract::<Text<Endpoint>>()?;
+        let service_key = key.py().import("fastlvs.service")?.getattr("service_key")?;
+        let (protocol, Text(address)) = service_key.call1((key,))?.extract::<(String, Text<Endpoint>)>()?;
         let named = |s: &&Service| s.protocol() == protocol && s.service.key().address == address;
         let found = self.0.iter().find(named).cloned();
         found.ok_or_else(|| PyKeyError::new_err(format!("no service {protocol} {address}")))
@@ -82,10 +81,10 @@ impl Services {
 
 #[pymethods]
 impl Service {
-    /// "tcp" or "udp".
+    /// "tcp", "udp", "sctp", or "fwm" for the service of a mark.
     #[getter]
     fn protocol(&self) -> &'static str {
-        if self.service.key().protocol == Protocol::TCP { "tcp" } else { "udp" }
+        protocol_name(self.service.key().protocol)
     }
 
     /// Address and port (VIP).
@@ -98,6 +97,38 @@ impl Service {
     #[getter]
     fn scheduler(&self) -> &str {
         self.service.scheduler().name()
+    }
+
+    /// The mark, when it is the service of one.
+    #[getter]
+    fn mark(&self) -> Option<u32> {
+        self.service.key().mark()
+    }
+
+    /// The options of the scheduler: "sh-port", "mh-fallback"…
+    #[getter]
+    fn flags(&self) -> HashSet<String> {
+        let flags = self.service.flags();
+        let set = [("fallback", flags.fallback), ("port", flags.port)].into_iter().filter(|(_, is)| *is);
+        set.map(|(flag, _)| format!("{}-{flag}", self.scheduler())).collect()
+    }
+
+    /// Seconds that a client stays with its server after its latest new connection.
+    #[getter]
+    fn persistence(&self) -> Option<f64> {
+        self.service.persistence().map(|persistence| persistence.timeout.as_secs_f64())
+    }
+
+    /// The bits of a client's address that tell clients apart for persistence.
+    #[getter]
+    fn netmask(&self) -> Option<IpAddr> {
+        self.service.persistence().map(|persistence| persistence.mask)
+    }
+
+    /// Whether every UDP datagram is scheduled for itself.
+    #[getter]
+    fn one_packet(&self) -> bool {
+        self.service.is_one_packet()
     }
 
     #[getter]
@@ -147,18 +178,28 @@ impl Service {
 
     fn lines(&self) -> String {
         let key = self.service.key();
-        let head = format!("{:<4} {} {}", key.protocol, key.address, self.scheduler());
+        let name = match key.mark() {
+            Some(mark) => format!("FWM  {mark}{}", if key.is_ipv6() { " IPv6" } else { "" }),
+            None => format!("{:<4} {}", key.protocol, key.address),
+        };
+        let persistence = self.service.persistence();
+        let kept = persistence.map_or(String::new(), |p| format!(" persistent {}", p.timeout.as_secs_f64()));
+        let one_packet = if self.service.is_one_packet() { " ops" } else { "" };
+        let head = format!("{name} {}{kept}{one_packet}", self.scheduler());
         let rows = self.service.servers().iter().map(|server| row(server));
         std::iter::once(head).chain(rows).collect::<Vec<_>>().join("\n")
     }
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 15] = [
     "address",
     "forwarding",
     "weight",
+    "upper_threshold",
+    "lower_threshold",
     "active",
     "inactive",
+    "persistent",
     "usable",
     "overloaded",
     "connections",
@@ -198,6 +239,24 @@ impl Servers {
     #[getter]
     fn weight<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
         column(py, &self.0, |s| s.weight())
+    }
+
+    /// The number of connections with which it gets no new ones; 0: no limit.
+    #[getter]
+    fn upper_threshold<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        column(py, &self.0, |s| s.thresholds().0)
+    }
+
+    /// The number below which it gets new ones again; 0: three quarters of the upper threshold.
+    #[getter]
+    fn lower_threshold<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        column(py, &self.0, |s| s.thresholds().1)
+    }
+
+    /// Persistence templates that name it: clients, or groups of them, that stay with it.
+    #[getter]
+    fn persistent<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        column(py, &self.0, |s| s.persistent())
     }
 
     /// Connections that count as active: TCP, established or opening.
@@ -285,6 +344,21 @@ impl Server {
     #[getter]
     fn weight(&self) -> u32 {
         self.0.weight()
+    }
+
+    #[getter]
+    fn upper_threshold(&self) -> u32 {
+        self.0.thresholds().0
+    }
+
+    #[getter]
+    fn lower_threshold(&self) -> u32 {
+        self.0.thresholds().1
+    }
+
+    #[getter]
+    fn persistent(&self) -> u32 {
+        self.0.persistent()
     }
 
     #[getter]

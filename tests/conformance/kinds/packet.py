@@ -8,20 +8,17 @@ statistics and templates.
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 import fastlvs as lvs
-from fastlvs.schedulers import NAMES
 from kinds import frames
 from kinds.excuses import Excuses
 from kinds.frames import ETHERNET, Ip
 from kinds.host import Host, Leg
+from kinds.result import Result, Scenario, SetAside, first_difference
 
-Scenario = dict[str, Any]
 Frames = list[tuple[str, bytes]]
 
 LEGS = ("c", "s")
@@ -34,26 +31,11 @@ ROUTERS = {
     "fd00:5::2": "02:00:00:00:01:02",
 }
 DEFAULT_ROUTES = {"0.0.0.0/0": "10.0.0.2", "::/0": "fd00:c::2"}
+MEMORY = 512 << 20
 LOCAL = ("10.99.0.0/16", "fd00:99::/64")
 PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}
 METHODS = {"-m": "nat", "-g": "dr", "-i": "tun"}
 LISTED = {"Masq": "masquerading", "Route": "gatewaying", "Tunnel": "tunneling"}
-
-
-class SetAside(Exception):
-    """The scenario uses what the engine does not have."""
-
-
-@dataclass
-class Result:
-    """What came of a scenario."""
-
-    set_aside: str = ""
-    compared: int = 0
-    differences: list[tuple[int, str]] = field(default_factory=list)
-    """Number of the event, and what was expected and what came."""
-    excused: Counter[str] = field(default_factory=Counter)
-    """Differences that a rule accounts for, by rule."""
 
 
 def play(scenario: Scenario) -> Result:
@@ -68,36 +50,6 @@ def play(scenario: Scenario) -> Result:
     return result
 
 
-def report(scenarios: Iterable[Scenario], verbose: bool = False, all_differences: bool = False) -> int:
-    """Plays scenarios and prints what came of them, by what their names begin with; 0 when all are equal."""
-    totals: dict[str, Counter[str]] = {}
-    excused: Counter[str] = Counter()
-    aside: Counter[str] = Counter()
-    for scenario in scenarios:
-        result = play(scenario)
-        outcome = "set aside" if result.set_aside else "different" if result.differences else "equal"
-        total = totals.setdefault(scenario["id"].partition("-")[0], Counter())
-        total.update({"scenarios": 1, outcome: 1})
-        total.update({"events": result.compared, "events different": len(result.differences)})
-        excused.update(result.excused)
-        aside.update([result.set_aside] if result.set_aside else [])
-        if verbose or result.differences:
-            print(f"{scenario['id']}: {outcome}{result.set_aside and f': {result.set_aside}'}")
-        for event, what in result.differences[: None if all_differences else 1]:
-            print(f"  event {event}: {what}")
-    columns = ("scenarios", "equal", "different", "set aside", "events", "events different")
-    print(f"{'':15}" + "".join(f"{column:>18}" for column in columns))
-    for name, total in sorted(totals.items()):
-        print(f"{name:15}" + "".join(f"{total[column]:18}" for column in columns))
-    for rule, count in sorted(excused.items()):
-        print(f"excused: {rule}: {count}")
-    for reason, count in sorted(aside.items()):
-        print(f"set aside: {reason}: {count}")
-    equal, every = (sum(total[c] for total in totals.values()) for c in ("equal", "scenarios"))
-    print(f"PASS {equal}/{every} scenarios")
-    return 0 if equal == every else 1
-
-
 class Replay:
     """One scenario, the engine that it is played to, and the engine's host."""
 
@@ -108,8 +60,6 @@ class Replay:
         self.pieces: dict[object, int] = {}
         self.excuses = Excuses()
         self.random = {entry[0]: entry[1] if len(entry) > 1 else None for entry in scenario.get("nd", ())}
-        if scenario["mark"]:
-            raise SetAside("marks")
         self.settings: dict[str, Any] = {}
         for name, value in scenario["sysctl"].items():
             self._set(name, value)
@@ -135,8 +85,7 @@ class Replay:
                     self.excuses.see(cause[1])
                     got = self.receive(*cause)
                 else:
-                    self.now += event[1]
-                    self.engine.advance(self.now)
+                    self.wait(event[1])
                     got = []
                 self.compare_frames(first - 1, cause, expected, got)
             elif event[0] in HANDLERS:
@@ -148,7 +97,9 @@ class Replay:
                 if rule:
                     self.result.excused[rule] += 1
                 if wanted != has:
-                    self.result.differences.append((first - 1, f"{event[0]}: {_first(wanted, has)}"))
+                    self.result.differences.append(
+                        (first - 1, f"{event[0]}: {first_difference(wanted, has)}")
+                    )
 
     def receive(self, leg: str, frame: bytes) -> Frames:
         """All that leaves the director for a frame."""
@@ -225,7 +176,7 @@ class Replay:
     def _build(self) -> None:
         mtu = dict(zip(LEGS, self.scenario["mtu"], strict=True))
         neighbours: dict[Any, str] = {**ROUTERS}
-        neighbours.update({address: _server_mac(address) for address in self.scenario["neigh"]})
+        neighbours.update({address: server_mac(address) for address in self.scenario["neigh"]})
         routes = [lvs.Route(network, via=via) for network, via in DEFAULT_ROUTES.items()]
         refused = []
         links: dict[str, list[str]] = {leg: list(ADDRESSES[leg]) for leg in LEGS}
@@ -247,8 +198,12 @@ class Replay:
             routes=routes,
             neighbours=neighbours,
             local=LOCAL,
+            marks=[lvs.Mark(number, network) for network, number in [self.scenario["mark"]] if network]
+            if self.scenario["mark"]
+            else [],
             settings=self._settings(),
         )
+        self.engine.set_available_memory(MEMORY)
         self.host = Host(
             legs={
                 i.name: Leg(
@@ -290,7 +245,7 @@ class Replay:
         key = self._key(options)
         match verb:
             case "-A":
-                self.engine.add_service(lvs.VirtualService(*key, **self._service_options(options)))
+                self.engine.add_service(self._service(options))
             case "-D":
                 self.engine.remove_service(key)
             case "-a":
@@ -299,26 +254,29 @@ class Replay:
                 self.engine.edit_server(key, self._server(options))
             case "-d":
                 self.engine.remove_server(key, options["-r"])
+            case "--set":
+                for name, value in zip(("timeout_tcp", "timeout_tcp_fin", "timeout_udp"), given, strict=True):
+                    self.settings.update({name: float(value)} if int(value) else {})
+                self.engine.settings = self._settings()
             case _:
                 raise SetAside(f"ipvsadm {verb}")
 
-    def _key(self, options: dict[str, str]) -> tuple[str, str]:
+    def _key(self, options: dict[str, str]) -> tuple[str, Any]:
         for flag, protocol in PROTOCOLS.items():
             if flag in options:
-                if protocol == "sctp":
-                    raise SetAside("SCTP")
                 return protocol, options[flag]
-        raise SetAside("services of marks")
+        return "fwm6" if "-6" in options else "fwm", int(options.get("-f", 1))
 
-    def _service_options(self, options: dict[str, str]) -> dict[str, Any]:
-        wanted: dict[str, Any] = {"scheduler": options["-s"]}
-        if options["-s"] not in NAMES:
-            raise SetAside(f"scheduler {options['-s']}")
+    def _service(self, options: dict[str, str]) -> lvs.VirtualService:
+        wanted: dict[str, Any] = {"scheduler": options["-s"], "one_packet": "-o" in options}
         if "-p" in options:
-            raise SetAside("persistence")
-        if "-o" in options:
-            raise SetAside("one-packet scheduling")
-        return wanted
+            wanted["persistence"] = float(options["-p"] or 360)
+        if "-M" in options:
+            mask = options["-M"]
+            wanted["netmask"] = int(mask) if mask.isdigit() else mask
+        if "-f" in options:
+            return lvs.VirtualService.of_mark(int(options["-f"]), ipv6="-6" in options, **wanted)
+        return lvs.VirtualService(*self._key(options), **wanted)
 
     def _server(self, options: dict[str, str]) -> lvs.RealServer:
         method = next(word for flag, word in METHODS.items() if flag in options)
@@ -358,7 +316,7 @@ class Replay:
                 c.state,
                 int(c.expires + 1e-6),
             )
-            for c in self.engine.connections
+            for c in [*self.engine.connections, *self.engine.templates]
         ]
         return sorted(wanted, key=str), sorted(has, key=str)
 
@@ -366,7 +324,7 @@ class Replay:
         wanted = {}
         for line, servers in rows:
             protocol, address, *rest = line.split()
-            wanted[protocol, _hex_endpoint(address)] = (
+            wanted[protocol, _hex_name(address)] = (
                 rest,
                 [(ip_address(a), p, LISTED[m], w, x, y) for a, p, m, w, x, y in servers],
             )
@@ -376,29 +334,33 @@ class Replay:
                 (s.address.address, s.address.port, str(s.forwarding), s.weight, s.active, s.inactive)
                 for s in service.servers
             ]
-            has[service.protocol.upper(), service.address] = ([service.scheduler], servers)
+            has[service.protocol.upper(), _name(service)] = (_options_listed(service), servers)
         return wanted, has
 
     def stats(self, lines: list[str]) -> tuple[object, object]:
-        wanted: dict[object, list[int]] = {}
-        service: object = None
-        for line in lines:
-            protocol, name, *numbers = line.split()
-            if protocol != "->":
-                service = protocol, lvs.Endpoint.parse(name)
-                wanted[service] = [int(n) for n in numbers]
-            else:
-                wanted[service, lvs.Endpoint.parse(name)] = [int(n) for n in numbers]
+        wanted = {key: [int(n) for n in numbers] for key, numbers in _listing(lines)}
         has: dict[object, list[int]] = {}
         for s in self.engine.services:
-            key = s.protocol.upper(), s.address
+            key = s.protocol.upper(), _name(s)
             has[key] = _counts(s)
             for server in s.servers:
                 has[key, server.address] = _counts(server)
         return wanted, has
 
-    def persistent(self, _lines: list[str]) -> tuple[object, object]:
-        raise SetAside("persistence")
+    def persistent(self, lines: list[str]) -> tuple[object, object]:
+        servers = [(key, numbers) for key, numbers in _listing(lines) if isinstance(key[0], tuple)]
+        wanted = {key: [int(n) for n in numbers] for key, numbers in servers}
+        has = {
+            ((s.protocol.upper(), _name(s)), r.address): [r.weight, r.persistent, r.active, r.inactive]
+            for s in self.engine.services
+            for r in s.servers
+        }
+        return wanted, has
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.now += seconds
+        self.engine.advance(self.now)
 
     def nothing(self, *_: object) -> tuple[object, object]:
         return None, None
@@ -431,28 +393,49 @@ def _options(words: list[str]) -> dict[str, str]:
     return options
 
 
-def _hex_endpoint(text: str) -> lvs.Endpoint:
-    """An endpoint as ``/proc/net/ip_vs`` writes it."""
-    address, _, port = text.rpartition(":")
+def _name(service: lvs.Service) -> object:
+    """What names a service beside its protocol."""
+    return service.address if service.mark is None else service.mark
+
+
+def _hex_name(text: str) -> object:
+    """What names a service in ``/proc/net/ip_vs``: an endpoint, or a mark."""
+    address, colon, port = text.rpartition(":")
+    if not colon:
+        return int(text, 16)
     if address.startswith("["):
         return lvs.Endpoint(ip_address(address[1:-1]), int(port, 16))
     return lvs.Endpoint(ip_address(int(address, 16)), int(port, 16))
 
 
-def _server_mac(address: str) -> str:
+def _options_listed(service: lvs.Service) -> list[str]:
+    """What ``/proc/net/ip_vs`` says behind a service's name."""
+    words = [service.scheduler]
+    ipv4 = service.address.address.version == 4
+    if service.one_packet and (ipv4 or service.mark is not None):
+        words.append("ops")
+    if service.persistence is not None and service.netmask is not None:
+        mask = int(service.netmask)
+        # The kernel keeps an IPv6 prefix length in host order and prints the word as if it were an address.
+        shown = mask if ipv4 else int.from_bytes(mask.bit_count().to_bytes(4, "little"))
+        words += ["persistent", str(round(service.persistence * 100)), f"{shown:08X}"]
+    return words
+
+
+def _listing(lines: list[str]) -> Iterator[tuple[tuple[object, object], list[str]]]:
+    """The rows of an ipvsadm listing: who, and the rest of the row."""
+    service: tuple[object, object] = "", None
+    for line in lines:
+        first, name, *rest = line.split()
+        if first == "->":
+            yield (service, lvs.Endpoint.parse(name)), rest
+        else:
+            service = first, int(name) if first == "FWM" else lvs.Endpoint.parse(name)
+            yield service, [word for word in rest if word != "IPv6"]
+
+
+def server_mac(address: str) -> str:
+    """The MAC that a real server of the recordings has."""
     parsed = ip_address(address)
     kind = b"\x02\x01" if parsed.version == 4 else b"\x02\x06"
     return (kind + parsed.packed[-4:]).hex(":")
-
-
-def _first(wanted: object, has: object) -> str:
-    """The first thing in which two listings differ."""
-    if isinstance(wanted, dict) and isinstance(has, dict):
-        for key in [*wanted, *(k for k in has if k not in wanted)]:
-            if wanted.get(key) != has.get(key):
-                return f"{key}: expected {wanted.get(key)}, got {has.get(key)}"
-    if isinstance(wanted, list) and isinstance(has, list):
-        missing = [row for row in wanted if row not in has]
-        extra = [row for row in has if row not in wanted]
-        return f"expected {missing}, got {extra}"
-    return f"expected {wanted}, got {has}"

@@ -1,47 +1,14 @@
 //! One connection: both tuples of it, its real server, its state and its clock.
 
-use super::TcpState;
+use super::{Direction, Event, Rules, State, TemplateId};
 use crate::net::{Endpoint, FlowKey, Protocol};
-use crate::packet::TcpFlags;
-use crate::service::{Method, RealServer, Statistics};
-use crate::settings::Timeouts;
+use crate::service::{Account, Method, RealServer, Statistics};
 use crate::time::{Duration, Instant};
 use std::sync::Arc;
 
 /// Names a connection as long as it lives; the number is used again afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ConnectionId(pub(super) u32);
-
-/// Which way a packet of a connection goes, as the state machines see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Client to server.
-    Input,
-    /// Server to client.
-    Output,
-    /// Client to server, while no packet of the server has passed.
-    InputOnly,
-}
-
-/// The state of a connection, by its protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// TCP's machine.
-    Tcp(TcpState),
-    /// UDP has only one state.
-    Udp,
-}
-
-impl State {
-    /// The name in `ipvsadm -Lc`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp(state) => state.name(),
-            Self::Udp => "UDP",
-        }
-    }
-}
 
 /// A flow from a client to the real server that was chosen for it.
 #[derive(Debug)]
@@ -51,7 +18,9 @@ pub struct Connection {
     pub(super) destination: Endpoint,
     pub(super) server_endpoint: Endpoint,
     pub(super) server: Arc<RealServer>,
-    pub(super) service_statistics: Arc<Statistics>,
+    pub(super) service: Arc<Account>,
+    /// The persistence template that it was made from.
+    pub(super) template: Option<TemplateId>,
     pub(super) method: Method,
     pub(super) state: State,
     /// Whether no packet of the server has been seen (`NOOUTPUT`).
@@ -66,11 +35,13 @@ pub struct Connection {
 const UNSTARTED: Duration = Duration::from_secs(3);
 
 impl Connection {
-    /// A connection that was just scheduled; its server counts it as inactive from here on.
+    /// A connection that was just scheduled; its server counts it as inactive from here on. Its packets go
+    /// to the server's `port`.
     pub(crate) fn new(
         flow: &FlowKey,
         server: Arc<RealServer>,
-        service_statistics: Arc<Statistics>,
+        port: u16,
+        service: Arc<Account>,
         now: Instant,
     ) -> Self {
         server.bind();
@@ -79,10 +50,11 @@ impl Connection {
             protocol: flow.protocol,
             client: flow.source,
             destination: flow.destination,
-            server_endpoint: server.endpoint(),
-            service_statistics,
+            server_endpoint: Endpoint::new(server.endpoint().address, port),
+            service,
+            template: None,
             method,
-            state: if flow.protocol == Protocol::TCP { State::Tcp(TcpState::None) } else { State::Udp },
+            state: State::first(flow.protocol),
             input_only: method != Method::Masquerading,
             active: false,
             timeout: UNSTARTED,
@@ -142,11 +114,18 @@ impl Connection {
 
     /// The counters of the service that it came through.
     pub(crate) fn service_statistics(&self) -> &Statistics {
-        &self.service_statistics
+        &self.service.statistics
     }
 
-    /// Runs the state machine for one packet and starts the clock anew.
-    pub(crate) fn advance(&mut self, outbound: bool, flags: TcpFlags, timeouts: &Timeouts, now: Instant) {
+    /// Whether it was made from a persistence template.
+    #[must_use]
+    pub const fn is_controlled(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// Runs the state machine for one packet and starts the clock anew. True when the packet proves that the
+    /// connection is of use to its client.
+    pub(crate) fn advance(&mut self, outbound: bool, event: Event, rules: &Rules<'_>, now: Instant) -> bool {
         let direction = match (outbound, self.input_only) {
             (true, _) => Direction::Output,
             (false, true) => Direction::InputOnly,
@@ -157,19 +136,15 @@ impl Connection {
         } else {
             self.in_packets = self.in_packets.saturating_add(1);
         }
-        self.timeout = match &mut self.state {
-            State::Tcp(state) => {
-                *state = state.next(direction, flags);
-                let active = state.is_active();
-                if active != self.active {
-                    self.active = active;
-                    self.server.set_active(active);
-                }
-                state.timeout(timeouts)
-            }
-            State::Udp => timeouts.udp,
-        };
+        self.state = self.state.next(direction, event, rules.secure_tcp);
+        let active = self.state.is_active();
+        if active != self.active {
+            self.active = active;
+            self.server.set_active(active);
+        }
+        self.timeout = self.service.timeout(self.state, rules.timeouts);
         self.deadline = now + self.timeout;
+        self.state.is_established() || outbound && self.state == State::Udp
     }
 
     /// The packet's tuple, seen from the client.

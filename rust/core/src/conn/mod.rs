@@ -1,10 +1,18 @@
 //! Connections: what is remembered of each flow, how it is found, when it is forgotten.
 
 mod connection;
+mod sctp_state;
+mod state;
 mod table;
 mod tcp_state;
+mod template;
+mod thinning;
 mod wheel;
 
-pub use connection::{Connection, ConnectionId, ConnectionView, Direction, State};
-pub use table::{ConnectionTable, Found};
+pub use connection::{Connection, ConnectionId, ConnectionView};
+pub use sctp_state::{SctpEvent, SctpState};
+pub use state::{Direction, Event, State};
+pub(crate) use table::NEXT_TICK;
+pub use table::{ConnectionTable, Found, Rules};
 pub use tcp_state::TcpState;
+pub use template::{TemplateId, TemplateKey};

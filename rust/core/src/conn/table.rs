@@ -2,10 +2,12 @@
 //!
 //! Nobody else sees the table, so nothing in it locks.
 
+use super::template::Templates;
+use super::thinning::Turns;
 use super::wheel::Wheel;
-use super::{Connection, ConnectionId, ConnectionView};
+use super::{Connection, ConnectionId, ConnectionView, Event, TemplateId, TemplateKey};
 use crate::net::{Endpoint, FlowKey};
-use crate::packet::TcpFlags;
+use crate::service::RealServer;
 use crate::settings::Timeouts;
 use crate::time::{Duration, Instant};
 use hashbrown::HashTable;
@@ -13,10 +15,11 @@ use hashbrown::hash_table::Entry;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A connection that is told to go is found until the kernel's next tick (HZ = 100): a reply of its
 /// server in between takes it back to life.
-const NEXT_TICK: Duration = Duration::from_millis(10);
+pub(crate) const NEXT_TICK: Duration = Duration::from_millis(10);
 
 /// A connection and which way the packet that found it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +30,26 @@ pub struct Found {
     pub outbound: bool,
 }
 
-/// The connections of one worker.
+/// What the state machines go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// How long connections are kept.
+    pub timeouts: &'a Timeouts,
+    /// Whether TCP connections count as established later.
+    pub secure_tcp: bool,
+}
+
+/// The connections of one worker, and the persistence templates that they are made from.
 #[derive(Debug)]
 pub struct ConnectionTable {
-    slab: Vec<Option<Connection>>,
+    pub(super) slab: Vec<Option<Connection>>,
     free: Vec<u32>,
     /// `2 * place in the slab`, plus 1 for the tuple of a reply.
     index: HashTable<u32>,
     hash_key: (u64, u64),
     wheel: Wheel,
+    pub(super) templates: Templates,
+    pub(super) turns: Turns,
 }
 
 impl ConnectionTable {
@@ -48,6 +62,8 @@ impl ConnectionTable {
             index: HashTable::new(),
             hash_key,
             wheel: Wheel::default(),
+            templates: Templates::new(hash_key),
+            turns: Turns::default(),
         }
     }
 
@@ -83,14 +99,10 @@ impl ConnectionTable {
     pub fn insert(&mut self, connection: Connection) -> ConnectionId {
         let keys = [connection.inbound_key(), connection.outbound_key()];
         let deadline = connection.deadline;
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(None);
-            self.slab.len() as u32 - 1
-        });
-        self.slab[place as usize] = Some(connection);
+        let id = self.insert_unfound(connection);
         for (bit, key) in keys.iter().enumerate() {
             let (hash_key, slab) = (self.hash_key, &self.slab);
-            let reference = place << 1 | bit as u32;
+            let reference = id.0 << 1 | bit as u32;
             match self.index.entry(
                 hash(hash_key, key),
                 |r| key_of(slab, *r) == *key,
@@ -102,26 +114,68 @@ impl ConnectionTable {
                 }
             }
         }
-        self.wheel.set(place, deadline);
+        self.wheel.set(id.0, deadline);
+        id
+    }
+
+    /// Adds a connection that no other packet finds and no clock ends: that of a packet scheduled for itself.
+    pub(crate) fn insert_unfound(&mut self, connection: Connection) -> ConnectionId {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            self.slab.len() as u32 - 1
+        });
+        self.slab[place as usize] = Some(connection);
         ConnectionId(place)
+    }
+
+    /// Ends such a connection.
+    pub(crate) fn remove_unfound(&mut self, id: ConnectionId) {
+        self.remove(id.0, false);
     }
 
     /// Runs a connection's state machine for one packet and starts its clock anew.
     ///
     /// # Panics
     /// When it has gone: names are not kept over a call of [`ConnectionTable::expire`].
-    pub fn advance(
-        &mut self,
-        found: Found,
-        flags: TcpFlags,
-        timeouts: &Timeouts,
-        now: Instant,
-    ) -> &Connection {
+    pub fn advance(&mut self, found: Found, event: Event, rules: &Rules<'_>, now: Instant) -> &Connection {
         let place = found.id.0 as usize;
         let connection = self.slab[place].as_mut().expect("a name of a living connection");
-        connection.advance(found.outbound, flags, timeouts, now);
+        let of_use = connection.advance(found.outbound, event, rules, now);
         self.wheel.set_no_later(found.id.0, connection.deadline);
+        if let Some(template) = connection.template.filter(|_| of_use) {
+            self.templates.assure(template);
+        }
         connection
+    }
+
+    /// The template of that key and its server.
+    #[must_use]
+    pub fn template(&self, key: &TemplateKey) -> Option<(TemplateId, &Arc<RealServer>)> {
+        self.templates.find(key).map(|id| (id, self.templates.server(id)))
+    }
+
+    /// Makes a template whose connections go to the server's `port` (0: the port that they came to).
+    pub fn insert_template(
+        &mut self,
+        key: TemplateKey,
+        server: &Arc<RealServer>,
+        port: u16,
+        timeout: Duration,
+        now: Instant,
+    ) -> TemplateId {
+        self.templates.insert(key, Arc::clone(server), port, timeout, now)
+    }
+
+    /// A template is not found any more: its server is none for its clients.
+    pub fn invalidate_template(&mut self, id: TemplateId) {
+        self.templates.invalidate(id);
+    }
+
+    /// Binds a connection that is about to be added to the template that it was made from, whose time
+    /// starts anew.
+    pub fn control(&mut self, connection: &mut Connection, template: TemplateId, now: Instant) {
+        connection.template = Some(template);
+        self.templates.control(template, now);
     }
 
     /// Tells a connection to go with the next tick.
@@ -134,25 +188,29 @@ impl ConnectionTable {
         self.wheel.set(id.0, connection.deadline);
     }
 
-    /// Removes the connections whose time has come.
+    /// Removes the connections and templates whose time has come, in its order: whether a template has
+    /// connections when its own time comes is what decides about it.
     pub fn expire(&mut self, now: Instant) {
         while let Some(place) = self.wheel.pop(now) {
             let deadline = self.at(place).deadline;
-            if deadline > now {
+            if deadline > self.wheel.time() {
                 self.wheel.set(place, deadline);
             } else {
-                self.remove(place);
+                self.templates.expire(deadline);
+                self.remove(place, false);
             }
         }
+        self.templates.expire(now);
     }
 
-    /// Tells every connection to go whose server is no longer configured.
-    pub fn expire_without_server(&mut self, now: Instant) {
+    /// Removes every connection whose server is not configured, and the templates that no connection needs then.
+    pub fn remove_without_server(&mut self) {
         for place in 0..self.slab.len() as u32 {
             if self.slab[place as usize].as_ref().is_some_and(|c| !c.server.is_available()) {
-                self.expire_now(ConnectionId(place), now);
+                self.remove(place, false);
             }
         }
+        self.templates.remove_without_server();
     }
 
     /// All connections, as they look at `now`.
@@ -160,7 +218,19 @@ impl ConnectionTable {
         self.slab.iter().flatten().map(move |connection| connection.view(now))
     }
 
-    fn remove(&mut self, place: u32) {
+    /// All persistence templates, as they look at `now`.
+    pub fn template_views(&self, now: Instant) -> impl Iterator<Item = ConnectionView> + '_ {
+        self.templates.views(now)
+    }
+
+    /// The number of persistence templates.
+    #[must_use]
+    pub fn template_count(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// Removes a connection; `forced`: not because its time had come.
+    pub(super) fn remove(&mut self, place: u32, forced: bool) {
         for reference in [place << 1, place << 1 | 1] {
             let hash = self.hash(&self.key(reference));
             if let Ok(entry) = self.index.find_entry(hash, |r| *r == reference) {
@@ -168,8 +238,11 @@ impl ConnectionTable {
             }
         }
         self.wheel.cancel(place);
-        self.slab[place as usize] = None;
+        let gone = self.slab[place as usize].take();
         self.free.push(place);
+        if let Some(template) = gone.and_then(|connection| connection.template) {
+            self.templates.release(template, forced);
+        }
     }
 
     fn at(&self, place: u32) -> &Connection {

@@ -1,9 +1,11 @@
 //! The TCP state machine of IPVS: coarse, from flags alone, in the three points of view that a
 //! director can have. Source: the tables of Linux 6.1 (checked against recordings of that kernel).
+//!
+//! Under the defence `secure_tcp` a connection is not established before the server has answered, and one
+//! whose server is not seen waits in `SYNACK` for the client's next segment.
 
 use super::Direction;
 use crate::packet::TcpFlags;
-use crate::settings::Timeouts;
 use crate::time::Duration;
 
 /// The states, with the numbers that connection synchronisation puts on the wire.
@@ -36,8 +38,13 @@ pub enum TcpState {
 
 use TcpState::{
     Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO,
-    SynReceived as SR, SynSent as SS, TimeWait as TW,
+    SynAck as SA, SynReceived as SR, SynSent as SS, TimeWait as TW,
 };
+
+const SYN: usize = 0;
+const FIN: usize = 1;
+const ACK: usize = 2;
+const RST: usize = 3;
 
 /// Next states, a row for each present state, in it: SYN, FIN, ACK, RST.
 type Table = [[TcpState; 4]; 11];
@@ -88,21 +95,27 @@ const INPUT_ONLY: Table = [
 ];
 
 impl TcpState {
+    /// Every state, in the order of its number.
+    pub const ALL: [Self; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
+
     /// The state after a segment with `flags`. RST counts before SYN, SYN before FIN, FIN before
     /// ACK; a segment with none of them closes.
     #[must_use]
-    pub const fn next(self, direction: Direction, flags: TcpFlags) -> Self {
+    pub const fn next(self, direction: Direction, flags: TcpFlags, secure: bool) -> Self {
         let event = if flags.rst() {
-            3
+            RST
         } else if flags.syn() {
-            0
+            SYN
         } else if flags.fin() {
-            1
+            FIN
         } else if flags.ack() {
-            2
+            ACK
         } else {
             return CL;
         };
+        if secure && let Some(next) = self.next_under_defence(direction, event) {
+            return next;
+        }
         let table = match direction {
             Direction::Input => &INPUT,
             Direction::Output => &OUTPUT,
@@ -111,24 +124,34 @@ impl TcpState {
         table[self as usize][event]
     }
 
+    /// The state after a segment where the defence makes a difference.
+    const fn next_under_defence(self, direction: Direction, event: usize) -> Option<Self> {
+        match (direction, self, event) {
+            (Direction::Input, SR, ACK) => Some(SR),
+            (Direction::Input, SA, RST) => Some(CL),
+            (Direction::Input, SA, _)
+            | (Direction::Output, SR | SA, SYN)
+            | (Direction::InputOnly, NO | FW | TW | CL | CW | LA | LI | SA, SYN) => Some(SA),
+            _ => None,
+        }
+    }
+
     /// Whether a connection in this state counts as active.
     #[must_use]
     pub const fn is_active(self) -> bool {
-        matches!(self, ES | SS | SR | Self::SynAck)
+        matches!(self, ES | SS | SR | SA)
     }
 
-    /// How long the connection is kept after its last packet.
-    #[must_use]
-    pub const fn timeout(self, timeouts: &Timeouts) -> Duration {
-        match self {
-            ES => timeouts.tcp,
-            FW => timeouts.tcp_fin,
-            NO => Duration::from_secs(2),
-            SR | CW => Duration::from_secs(60),
-            CL => Duration::from_secs(10),
-            LA => Duration::from_secs(30),
-            SS | TW | LI | Self::SynAck => Duration::from_secs(120),
-        }
+    /// How long the kernel keeps a connection after its last packet.
+    pub(crate) const fn default_timeout(self) -> Duration {
+        Duration::from_secs(match self {
+            NO => 2,
+            ES => 900,
+            SR | CW => 60,
+            CL => 10,
+            LA => 30,
+            SS | FW | TW | LI | SA => 120,
+        })
     }
 
     /// The name in `ipvsadm -Lc`.
@@ -145,7 +168,7 @@ impl TcpState {
             CW => "CLOSE_WAIT",
             LA => "LAST_ACK",
             LI => "LISTEN",
-            Self::SynAck => "SYNACK",
+            SA => "SYNACK",
         }
     }
 }
@@ -162,11 +185,23 @@ mod tests {
     const RST: TcpFlags = TcpFlags::RST;
 
     fn walk(steps: &[(Direction, TcpFlags, TcpState)]) {
+        walk_with(false, steps);
+    }
+
+    fn walk_with(secure: bool, steps: &[(Direction, TcpFlags, TcpState)]) {
         let mut state = NO;
         for (number, (direction, flags, expected)) in steps.iter().enumerate() {
-            state = state.next(*direction, *flags);
+            state = state.next(*direction, *flags, secure);
             assert_eq!(state, *expected, "step {number}");
         }
+    }
+
+    #[test]
+    fn under_defence_the_server_has_to_answer() {
+        let answered =
+            [(Input, SYN, SR), (Input, ACK, SR), (Output, SYN_ACK, SA), (Input, ACK, SA), (Output, ACK, ES)];
+        walk_with(true, &answered);
+        walk_with(true, &[(InputOnly, SYN, SA), (InputOnly, ACK, ES), (InputOnly, FIN_ACK, FW)]);
     }
 
     #[test]

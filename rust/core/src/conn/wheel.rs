@@ -92,6 +92,11 @@ impl Wheel {
         self.timers[entry as usize].place = IDLE;
     }
 
+    /// The time up to which everything has fired.
+    pub fn time(&self) -> Instant {
+        Instant::from_nanos(self.elapsed * TICK_NANOS)
+    }
+
     /// Takes out one entry whose time has come by `now`; `None` when there is no other. Entries come
     /// in the order of their deadlines, to the tick.
     pub fn pop(&mut self, now: Instant) -> Option<u32> {

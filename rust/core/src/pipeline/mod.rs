@@ -7,33 +7,34 @@
 //! Beside the main road, each in its own file: fragments and options ([`mend`]), errors about connections
 //! ([`related`]), what is told to senders ([`refuse`]), and the host ([`host`]).
 
+mod defence;
 mod host;
 mod mend;
 mod refuse;
 mod related;
+mod schedule;
 
-use crate::conn::{Connection, ConnectionId, ConnectionTable, ConnectionView, Found, State, TcpState};
+use crate::conn::{ConnectionId, ConnectionTable, ConnectionView, Event, Found, NEXT_TICK, Rules};
 use crate::counters::Counters;
 use crate::forward::related::{Quote, Translation};
 use crate::forward::{self, Rewrite, Tunnel, fits, gateway, masquerade, tunnel};
 use crate::frame::{Egress, Frame};
-use crate::net::{FlowKey, Protocol};
+use crate::marks::Marks;
 use crate::network::{Network, Output, Path};
 use crate::packet::{Fragment, Packet, Parsed, parse};
 use crate::path_mtu::PathMtus;
 use crate::reassembly::Reassembly;
-use crate::scheduler::{Flow, Request, SchedulerFlags};
-use crate::service::{Method, ServiceTable, VirtualService};
+use crate::service::{Method, ServiceTable};
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::trace::{NoTrace, Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
+use defence::{Defences, Lots};
 use host::HostFrame;
+use schedule::Known;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// TCP connections from this port are FTP data: IPVS never schedules them.
-const FTP_DATA_PORT: u16 = 20;
 /// What a tunnel has to leave of an MTU, by the family of its outer header.
 const LEAST_TUNNEL_V4: u32 = 68;
 const LEAST_TUNNEL_V6: u32 = 1280;
@@ -43,6 +44,8 @@ const LEAST_TUNNEL_V6: u32 = 1280;
 pub struct Snapshot {
     /// What is balanced.
     pub services: Arc<ServiceTable>,
+    /// Which packets have marks.
+    pub marks: Arc<Marks>,
     /// Where packets can go.
     pub network: Arc<Network>,
     /// How the engine behaves.
@@ -69,11 +72,16 @@ pub struct Pipeline {
     host_frame: HostFrame,
     /// Room for a packet that goes on with other options than it came with.
     scratch: Vec<u8>,
+    defences: Defences,
+    lots: Lots,
+    /// When connections without a configured server go.
+    purge: Option<Instant>,
 }
 
 impl Pipeline {
     /// An engine without connections. `hash_key` guards the connection table against clients that
-    /// choose their ports to collide: random in a live director, any constant in a test.
+    /// choose their ports to collide, and begins the lots that schedulers draw: random in a live director,
+    /// any constant in a test.
     #[must_use]
     pub fn new(hash_key: (u64, u64)) -> Self {
         Self {
@@ -84,6 +92,9 @@ impl Pipeline {
             path_mtus: PathMtus::default(),
             host_frame: HostFrame::default(),
             scratch: Vec::new(),
+            defences: Defences::default(),
+            lots: Lots::new(hash_key.0 ^ hash_key.1.rotate_left(32)),
+            purge: None,
         }
     }
 
@@ -108,6 +119,8 @@ impl Pipeline {
         trace: &mut T,
     ) -> Outcome {
         self.host_frame.clear();
+        let Self { connections, defences, lots, .. } = self;
+        defences.tick(&snapshot.settings, connections, lots, now);
         let mut passage = Passage { engine: self, snapshot, now, egress, trace, origin: Origin::Wire };
         let verdict = match parse(frame) {
             Ok(Parsed::Ip(packet)) => passage.enter(&packet),
@@ -155,16 +168,27 @@ impl Pipeline {
 
     /// Lets time pass: connections expire.
     pub fn advance(&mut self, now: Instant) {
+        if let Some(when) = self.purge.filter(|when| *when <= now) {
+            self.purge = None;
+            self.connections.expire(when);
+            self.connections.remove_without_server();
+        }
         self.connections.expire(now);
         self.reassembly.forget_old(now);
     }
 
-    /// Tells connections to go whose real server is no longer configured, where the settings say so.
-    /// To be called after a change of services.
+    /// Has connections go whose real server is no longer configured, where the settings say so: with the next
+    /// tick, if it is not back by then. To be called after a change of services.
     pub fn services_changed(&mut self, snapshot: &Snapshot, now: Instant) {
         if snapshot.settings.expire_nodest_conn {
-            self.connections.expire_without_server(now);
+            self.purge = Some(now + NEXT_TICK);
         }
+    }
+
+    /// Tells how many pages of 4 KiB are free: the automatic defences act when these are few. Until it is
+    /// told, there are plenty.
+    pub const fn set_available_memory(&mut self, pages: u64) {
+        self.defences.available_memory = pages;
     }
 
     /// What was counted.
@@ -183,16 +207,6 @@ impl Pipeline {
     pub fn views(&self, now: Instant) -> impl Iterator<Item = ConnectionView> + '_ {
         self.connections.views(now)
     }
-}
-
-/// What becomes of a packet of a known connection.
-enum Known {
-    /// It goes the connection's way.
-    Follow,
-    /// The connection is forgotten and the packet treated as if there had been none.
-    Forget,
-    /// It ends here.
-    Drop(DropReason),
 }
 
 /// Where a packet comes from.
@@ -255,67 +269,6 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             }
         }
         self.unknown(packet)
-    }
-
-    /// What a packet from a client may do with its connection: a new SYN may start another, and a
-    /// server that is gone ends it.
-    fn known(&self, packet: &Packet<'_>, found: Found) -> Known {
-        let settings = &self.snapshot.settings;
-        let connection = self.engine.connections.get(found.id);
-        let server = connection.server();
-        if packet.tcp_flags.syn() && packet.flow.protocol == Protocol::TCP {
-            let drained = settings.expire_nodest_conn && server.weight() == 0;
-            if drained || may_be_reused(connection, settings.conn_reuse_mode) {
-                return Known::Forget;
-            }
-        }
-        match (server.is_available(), settings.expire_nodest_conn) {
-            (true, _) => Known::Follow,
-            (false, true) => Known::Forget,
-            (false, false) => Known::Drop(DropReason::ServerGone),
-        }
-    }
-
-    /// A packet of no connection: it may start one.
-    fn unknown(&mut self, packet: &Packet<'_>) -> Verdict {
-        let flow = &packet.flow;
-        let snapshot = self.snapshot;
-        let Some(service) = snapshot.services.find(flow.protocol, flow.destination) else {
-            return self.stray(packet);
-        };
-        let opens = flow.protocol != Protocol::TCP
-            || !packet.tcp_flags.rst() && (packet.tcp_flags.syn() || snapshot.settings.sloppy_tcp);
-        if !opens || flow.source.port == FTP_DATA_PORT {
-            return self.host(packet);
-        }
-        match self.connect(service, flow) {
-            Ok(id) => self.inbound(packet, Found { id, outbound: false }),
-            Err(DropReason::NoServer) => self.port_unreachable(packet, DropReason::NoServer),
-            Err(reason) => Verdict::Drop(reason),
-        }
-    }
-
-    /// A new connection of `service`.
-    fn connect(&mut self, service: &VirtualService, flow: &FlowKey) -> Result<ConnectionId, DropReason> {
-        self.trace.stage(&Stage::Service {
-            protocol: flow.protocol,
-            address: service.key().address,
-            scheduler: service.scheduler().name(),
-        });
-        let settings = &self.snapshot.settings;
-        if self.engine.connections.len() >= settings.connection_limit as usize {
-            return Err(DropReason::ConnectionLimit);
-        }
-        let asked = Flow { protocol: flow.protocol, client: flow.source, destination: flow.destination };
-        let request =
-            Request { flow: asked, now: self.now, flags: SchedulerFlags::default(), settings, random: 0 };
-        let server = service.schedule(&request).ok_or(DropReason::NoServer)?;
-        let connection =
-            Connection::new(flow, Arc::clone(server), Arc::clone(service.statistics()), self.now);
-        connection.server().statistics.connection();
-        connection.service_statistics().connection();
-        self.snapshot.services.statistics().connection();
-        Ok(self.engine.connections.insert(connection))
     }
 
     /// Client to server: counted, its state advanced, sent by the connection's method.
@@ -433,8 +386,10 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         } else {
             Stage::Connection { state }
         });
-        let timeouts = &self.snapshot.settings.timeouts;
-        self.engine.connections.advance(found, packet.tcp_flags, timeouts, self.now);
+        let settings = &self.snapshot.settings;
+        let secure_tcp = settings.secure_tcp.acts(self.engine.defences.scarce(settings));
+        let rules = Rules { timeouts: &settings.timeouts, secure_tcp };
+        self.engine.connections.advance(found, Event::of(packet), &rules, self.now);
         self.count(found, packet.ip_length());
     }
 
@@ -494,14 +449,4 @@ const fn least(ipv4: bool) -> u32 {
 fn too_big(packet: &Packet<'_>, limit: u32) -> bool {
     let may_be_cut = packet.is_ipv4() && (!packet.dont_fragment || packet.is_icmp_error());
     !may_be_cut && !fits(packet, limit)
-}
-
-/// Whether a SYN on this connection's addresses is a new connection (`conn_reuse_mode`).
-fn may_be_reused(connection: &Connection, mode: u8) -> bool {
-    let State::Tcp(state) = connection.state() else { return false };
-    match state {
-        TcpState::TimeWait | TcpState::Close => mode != 0,
-        TcpState::FinWait => mode & 2 != 0 && connection.is_input_only(),
-        _ => false,
-    }
 }

@@ -97,11 +97,11 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// it as for a client's packet (`schedule_icmp`).
     fn schedule_error(&mut self, packet: &Packet<'_>, quote: &Quote) -> Verdict {
         let flow = quote.flow.reversed();
-        let Some(service) = self.snapshot.services.find(flow.protocol, flow.destination) else {
+        let Some(service) = self.service(&flow) else {
             return self.host(packet);
         };
-        match self.connect(service, &flow) {
-            Ok(id) => self.error_to_server(packet, quote, Found { id, outbound: false }),
+        match self.admit(service, &flow) {
+            Ok(made) => self.while_admitted(made, |this, found| this.error_to_server(packet, quote, found)),
             Err(reason) => Verdict::Drop(reason),
         }
     }

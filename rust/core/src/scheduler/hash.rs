@@ -1,4 +1,4 @@
-//! The multiplicative hash that the kernel's hashing schedulers share.
+//! Arithmetic that several schedulers share: the kernel's multiplicative hash, the greatest common divisor.
 
 use std::net::IpAddr;
 
@@ -8,6 +8,12 @@ const MULTIPLIER: u32 = 0x61c8_8647;
 #[must_use]
 pub(super) const fn leading_bits(value: u32, bits: u32) -> usize {
     (value.wrapping_mul(MULTIPLIER) >> (32 - bits)) as usize
+}
+
+/// The greatest common divisor; of 0 and another number, that one.
+#[must_use]
+pub(super) const fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// An address in 32 bits: itself, or the exclusive or of an IPv6 address's four words.

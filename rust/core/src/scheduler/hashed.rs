@@ -5,6 +5,9 @@
 //! turn, weights ignored; sh gives each max(weight, 1) buckets in a row. A bucket whose server is
 //! not usable has no answer. dh's table is not made anew when a weight is edited, sh's is.
 //!
+//! sh has two flags: `sh-port` hashes the client's port too; `sh-fallback` tries other buckets when the
+//! first has no answer: the k-th is found by the hash with k + the first added, to which that sum is added.
+//!
 //! Cost: one multiplication and one look-up. Source: `ipvsadm(8)`, `dh` and `sh`.
 
 use super::hash::{fold, leading_bits};
@@ -12,6 +15,7 @@ use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use std::sync::Arc;
 
 const BITS: u32 = 8;
+const BUCKETS: usize = 1 << BITS;
 
 /// Which address is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +32,22 @@ pub(super) struct Hashed {
 }
 
 impl Hashed {
+    /// What is hashed.
+    fn key(&self, request: &Request<'_>) -> u32 {
+        let (client, destination) = (request.flow.client, request.flow.destination);
+        match self.by {
+            By::Destination => fold(destination.address),
+            By::Source if request.flags.port => fold(client.address).wrapping_add(client.port.into()),
+            By::Source => fold(client.address),
+        }
+    }
+
     pub(super) fn new(by: By, servers: Servers<'_>) -> Self {
         let shares = servers.iter().enumerate().flat_map(|(place, server)| {
             let share = if by == By::Source { server.weight().max(1) } else { 1 };
             std::iter::repeat_n(place, share as usize)
         });
-        Self { by, buckets: shares.cycle().take(1 << BITS).collect() }
+        Self { by, buckets: shares.cycle().take(BUCKETS).collect() }
     }
 }
 
@@ -46,12 +60,17 @@ impl Scheduler for Hashed {
     }
 
     fn select(&self, request: &Request<'_>, servers: Servers<'_>) -> Selection {
-        let address = match self.by {
-            By::Destination => request.flow.destination.address,
-            By::Source => request.flow.client.address,
+        let usable = |bucket: usize| {
+            let place = self.buckets.get(bucket).copied()?;
+            servers.get(place)?.is_usable().then_some(place)
         };
-        let place = self.buckets.get(leading_bits(fold(address), BITS)).copied();
-        place.filter(|place| servers.get(*place).is_some_and(|s| s.is_usable())).into()
+        let hash = leading_bits(self.key(request), BITS);
+        let first = usable(hash);
+        if first.is_some() || self.by == By::Destination || !request.flags.fallback {
+            return first.into();
+        }
+        let offsets = (0..BUCKETS).map(|k| (k + hash) % BUCKETS);
+        offsets.map(|offset| (offset + hash) % BUCKETS).find_map(usable).into()
     }
 
     fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler> {
@@ -64,7 +83,8 @@ impl Scheduler for Hashed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{flow, pick, servers};
+    use super::super::SchedulerFlags;
+    use super::super::testing::{flow, pick, pick_with, servers};
     use super::*;
     use crate::time::Instant;
 
@@ -82,7 +102,24 @@ mod tests {
         assert_eq!(at(&sh, "203.0.113.9", "10.0.0.1"), 1);
         assert_eq!(at(&sh, "198.51.100.1", "10.0.0.1"), 1);
         // 39 % 7 = 4; with weight 0 the bucket has no answer.
-        list[1].set(list[1].method(), 0);
+        list[1].set_weight(0);
         assert_eq!(at(&sh, "10.0.0.1", "10.0.0.1"), -1);
+    }
+
+    #[test]
+    fn flags_hash_the_port_and_fall_back() {
+        let list = servers(&[1, 1]);
+        let sh = Hashed::new(By::Source, &list);
+        let with = |flags| pick_with(&sh, &list, flow("203.0.113.9", "10.0.0.1"), flags);
+        let (plain, port) = (SchedulerFlags::default(), SchedulerFlags { port: true, fallback: false });
+        // Port 40000 takes the client from bucket 64 to 228.
+        assert_eq!((with(plain), with(port)), (0, 0));
+        list[0].set_weight(0);
+        let fallback = SchedulerFlags { fallback: true, port: false };
+        assert_eq!(
+            (with(plain), with(fallback)),
+            (-1, 1),
+            "buckets 64, 128 are the first server's, 129 is not"
+        );
     }
 }

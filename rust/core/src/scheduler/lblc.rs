@@ -85,7 +85,7 @@ mod tests {
             list[0].set_active(true);
             assert_eq!(to(&lblc, &list, "10.9.9.1"), expected, "{} active", list[0].active());
         }
-        list[1].set(list[1].method(), 0);
+        list[1].set_weight(0);
         assert_eq!(to(&lblc, &list, "10.9.9.1"), 2);
         list.remove(2);
         assert_eq!(to(&lblc, &list, "10.9.9.1"), 0, "the only one that may be chosen");

@@ -7,12 +7,17 @@
 
 mod hash;
 mod hashed;
+mod heaviest;
 mod lblc;
 mod lblcr;
 mod least;
 mod locality;
+mod maglev;
 mod rr;
+mod twos;
 mod wrr;
+
+pub(crate) use maglev::MOST_SERVERS as MOST_MH_SERVERS;
 
 use crate::net::{Endpoint, Protocol};
 use crate::service::{RealServer, ServerId};
@@ -106,12 +111,14 @@ pub trait Scheduler: Debug + Send + Sync {
 }
 
 /// The names of the built-in schedulers, as `ipvsadm` knows them.
-pub const NAMES: [&str; 10] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "lblc", "lblcr"];
+pub const NAMES: [&str; 14] =
+    ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "lblc", "lblcr", "mh", "fo", "ovf", "twos"];
 
 /// The built-in scheduler of that name, for the list `servers`, in force from `now`.
 #[must_use]
 pub fn named(name: &str, servers: Servers<'_>, now: Instant) -> Option<Arc<dyn Scheduler>> {
     use hashed::{By, Hashed};
+    use heaviest::Heaviest;
     use least::Least;
     Some(match name {
         "rr" => Arc::new(rr::RoundRobin::default()),
@@ -122,6 +129,10 @@ pub fn named(name: &str, servers: Servers<'_>, now: Instant) -> Option<Arc<dyn S
         "nq" => Arc::new(Least::NeverQueue),
         "dh" => Arc::new(Hashed::new(By::Destination, servers)),
         "sh" => Arc::new(Hashed::new(By::Source, servers)),
+        "mh" => Arc::new(maglev::Maglev::new(servers)),
+        "fo" => Arc::new(Heaviest::Failover),
+        "ovf" => Arc::new(Heaviest::Overflow),
+        "twos" => Arc::new(twos::TwoChoices),
         "lblc" => Arc::new(lblc::LocalityBased::new(now)),
         "lblcr" => Arc::new(lblcr::LocalityReplicated::new(now)),
         _ => return None,
@@ -157,8 +168,28 @@ mod testing {
 
     /// The place of one choice; -1 for none.
     pub fn pick(scheduler: &dyn Scheduler, servers: Servers<'_>, flow: Flow, now: Instant) -> isize {
+        pick_at(scheduler, servers, flow, SchedulerFlags::default(), now)
+    }
+
+    /// The same with scheduler flags.
+    pub fn pick_with(
+        scheduler: &dyn Scheduler,
+        servers: Servers<'_>,
+        flow: Flow,
+        flags: SchedulerFlags,
+    ) -> isize {
+        pick_at(scheduler, servers, flow, flags, Instant::ZERO)
+    }
+
+    fn pick_at(
+        scheduler: &dyn Scheduler,
+        servers: Servers<'_>,
+        flow: Flow,
+        flags: SchedulerFlags,
+        now: Instant,
+    ) -> isize {
         let settings = Settings::default();
-        let request = Request { flow, now, flags: SchedulerFlags::default(), settings: &settings, random: 0 };
+        let request = Request { flow, now, flags, settings: &settings, random: 0 };
         match scheduler.select(&request, servers) {
             Selection::Server(place) => place.cast_signed(),
             Selection::NoServer => -1,

@@ -5,6 +5,7 @@
 //! Cost: a walk of the list for each threshold without a server, at most max(w) / gcd of them.
 //! Source: `ipvsadm(8)`, `wrr`.
 
+use super::hash::greatest_common_divisor;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,12 +34,8 @@ const fn pack(last: u32, threshold: u32) -> u64 {
 
 fn thresholds(servers: Servers<'_>) -> (u32, u32) {
     let weights = || servers.iter().map(|s| s.weight()).filter(|w| *w > 0);
-    let step = weights().reduce(gcd).unwrap_or(1);
+    let step = weights().fold(0, greatest_common_divisor).max(1);
     (step, weights().max().map_or(0, |highest| highest - (step - 1)))
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl Scheduler for WeightedRoundRobin {

@@ -6,12 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 impl ServiceTable {
-    /// Whether there is any service of this address family: packets of the other pass the engine by.
-    #[must_use]
-    pub fn serves(&self, ipv4: bool) -> bool {
-        self.services().iter().any(|service| service.key().address.address.is_ipv4() == ipv4)
-    }
-
     /// The server that takes tunnels at `address`, of which `fits` says whether they are such.
     #[must_use]
     pub fn tunnel_to(
@@ -26,11 +20,14 @@ impl ServiceTable {
         })
     }
 
-    /// Whether a packet from `source` comes from a masqueraded server, at the port where it serves.
+    /// Whether a packet from `source` comes from a masqueraded server, at the port where it serves. Those of
+    /// marks serve any protocol.
     #[must_use]
     pub fn is_masqueraded(&self, protocol: Protocol, source: Endpoint) -> bool {
         self.servers().any(|(of, server)| {
-            of == protocol && server.endpoint() == source && server.method() == Method::Masquerading
+            (of == protocol || of == Protocol::ANY)
+                && server.endpoint() == source
+                && server.method() == Method::Masquerading
         })
     }
 

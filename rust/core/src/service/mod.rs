@@ -5,7 +5,10 @@ mod real_server;
 mod spec;
 mod table;
 mod trash;
+mod virtual_service;
 
 pub use real_server::{Encapsulation, Method, RealServer, ServerId, Statistics, StatisticsValues};
-pub use spec::{SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};
-pub use table::{ServiceTable, VirtualService};
+pub use spec::{Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};
+pub use table::ServiceTable;
+pub(crate) use table::{FTP_DATA_PORT, FTP_PORT};
+pub use virtual_service::{Account, VirtualService};

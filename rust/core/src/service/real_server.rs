@@ -1,5 +1,6 @@
 //! A real server: who it is, what it may take, what it carries.
 
+use super::ServerSpec;
 use crate::net::Endpoint;
 use crate::time::Instant;
 use std::fmt;
@@ -104,12 +105,14 @@ pub struct RealServer {
     method: AtomicU8,
     encapsulation: AtomicU32,
     weight: AtomicU32,
+    last_weight: AtomicU32,
     upper: AtomicU32,
     lower: AtomicU32,
     active: AtomicU32,
     inactive: AtomicU32,
+    persistent: AtomicU32,
     available: AtomicBool,
-    /// When its last connection ended, in nanoseconds.
+    /// When its last connection or template ended, in nanoseconds.
     left: AtomicU64,
     overloaded: AtomicBool,
     /// What it has been sent and what came back.
@@ -126,10 +129,12 @@ impl RealServer {
             method: AtomicU8::new(method as u8),
             encapsulation: AtomicU32::new(Encapsulation::Ipip.number()),
             weight: AtomicU32::new(weight),
+            last_weight: AtomicU32::new(weight),
             upper: AtomicU32::new(0),
             lower: AtomicU32::new(0),
             active: AtomicU32::new(0),
             inactive: AtomicU32::new(0),
+            persistent: AtomicU32::new(0),
             available: AtomicBool::new(true),
             left: AtomicU64::new(0),
             overloaded: AtomicBool::new(false),
@@ -167,6 +172,12 @@ impl RealServer {
         self.weight.load(Relaxed)
     }
 
+    /// The latest weight that was not 0; 0 when there was none.
+    #[must_use]
+    pub fn last_weight(&self) -> u32 {
+        self.last_weight.load(Relaxed)
+    }
+
     /// Connections that count as active (spec: TCP established or opening).
     #[must_use]
     pub fn active(&self) -> u32 {
@@ -177,6 +188,12 @@ impl RealServer {
     #[must_use]
     pub fn inactive(&self) -> u32 {
         self.inactive.load(Relaxed)
+    }
+
+    /// Persistence templates that name it.
+    #[must_use]
+    pub fn persistent(&self) -> u32 {
+        self.persistent.load(Relaxed)
     }
 
     /// The upper and the lower connection threshold; 0 = none.
@@ -203,10 +220,26 @@ impl RealServer {
         self.weight() > 0 && !self.is_overloaded()
     }
 
+    /// Whether it is as `spec` wishes.
+    pub(super) fn agrees_with(&self, spec: &ServerSpec) -> bool {
+        (self.method(), self.encapsulation(), self.weight()) == (spec.method, spec.encapsulation, spec.weight)
+            && self.thresholds() == (spec.upper_threshold, spec.lower_threshold)
+    }
+
     /// Takes the values of an edit.
-    pub fn set(&self, method: Method, weight: u32) {
-        self.method.store(method as u8, Relaxed);
+    pub(super) fn set(&self, spec: &ServerSpec) {
+        self.method.store(spec.method as u8, Relaxed);
+        self.set_encapsulation(spec.encapsulation);
+        self.set_weight(spec.weight);
+        self.set_thresholds(spec.upper_threshold, spec.lower_threshold);
+    }
+
+    /// Sets the weight.
+    pub fn set_weight(&self, weight: u32) {
         self.weight.store(weight, Relaxed);
+        if weight != 0 {
+            self.last_weight.store(weight, Relaxed);
+        }
     }
 
     /// Says what its tunnel is made of.
@@ -230,17 +263,20 @@ impl RealServer {
 
     /// A new connection is bound: inactive until its state says otherwise.
     pub fn bind(&self) {
-        let inactive = self.inactive.fetch_add(1, Relaxed).wrapping_add(1);
-        let upper = self.upper.load(Relaxed);
-        if upper != 0 && u64::from(inactive) + u64::from(self.active()) >= u64::from(upper) {
-            self.overloaded.store(true, Relaxed);
-        }
+        self.inactive.fetch_add(1, Relaxed);
+        self.watch_upper();
     }
 
-    /// When its last connection ended; `None` while it has any.
+    /// A persistence template is bound.
+    pub fn bind_template(&self) {
+        self.persistent.fetch_add(1, Relaxed);
+        self.watch_upper();
+    }
+
+    /// When its last connection or template ended; `None` while it has any.
     #[must_use]
     pub fn idle_since(&self) -> Option<Instant> {
-        let idle = self.active() == 0 && self.inactive() == 0;
+        let idle = self.total() == 0 && self.persistent() == 0;
         idle.then(|| Instant::from_nanos(self.left.load(Relaxed)))
     }
 
@@ -248,14 +284,35 @@ impl RealServer {
     pub fn unbind(&self, was_active: bool, when: Instant) {
         let counter = if was_active { &self.active } else { &self.inactive };
         counter.fetch_sub(1, Relaxed);
+        self.watch_lower(when);
+    }
+
+    /// A persistence template ended at `when`.
+    pub fn unbind_template(&self, when: Instant) {
+        self.persistent.fetch_sub(1, Relaxed);
+        self.watch_lower(when);
+    }
+
+    /// Active and inactive connections; templates do not count.
+    fn total(&self) -> u64 {
+        u64::from(self.active()) + u64::from(self.inactive())
+    }
+
+    fn watch_upper(&self) {
+        let upper = self.upper.load(Relaxed);
+        if upper != 0 && self.total() >= u64::from(upper) {
+            self.overloaded.store(true, Relaxed);
+        }
+    }
+
+    fn watch_lower(&self, when: Instant) {
         self.left.fetch_max(when.as_nanos(), Relaxed);
         if self.is_overloaded() {
             let (upper, lower) = self.thresholds();
-            let total = u64::from(self.active()) + u64::from(self.inactive());
             let relieved = match (lower, upper) {
                 (0, 0) => true,
-                (0, upper) => total * 4 < u64::from(upper) * 3,
-                (lower, _) => total < u64::from(lower),
+                (0, upper) => self.total() * 4 < u64::from(upper) * 3,
+                (lower, _) => self.total() < u64::from(lower),
             };
             if relieved {
                 self.overloaded.store(false, Relaxed);

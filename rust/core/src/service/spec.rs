@@ -1,24 +1,60 @@
 //! What a user asks for: services and servers as plain values, and what can be wrong with them.
 
 use super::{Encapsulation, Method};
+use crate::conn::State;
 use crate::net::{Endpoint, Protocol};
-use crate::scheduler::{self, Scheduler};
+use crate::scheduler::{self, Scheduler, SchedulerFlags};
+use crate::time::Duration;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-/// What names a virtual service.
+/// What names a virtual service: protocol, VIP and port; port 0 stands for all ports that have no service of
+/// their own. Or a mark: then the protocol is [`Protocol::ANY`], the port 0, and the address is the mark's
+/// number written as one (0.0.0.7, or `0:7::` for IPv6), as the kernel lists it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ServiceKey {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// VIP and port.
     pub address: Endpoint,
 }
 
+impl ServiceKey {
+    /// The service of IPv4 packets with a mark, or of IPv6 packets.
+    #[must_use]
+    pub fn of_mark(mark: u32, ipv6: bool) -> Self {
+        let address = if ipv6 {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(mark) << 96))
+        } else {
+            IpAddr::V4(Ipv4Addr::from_bits(mark))
+        };
+        Self { protocol: Protocol::ANY, address: Endpoint::new(address, 0) }
+    }
+
+    /// The mark, when it is the service of one.
+    #[must_use]
+    pub fn mark(&self) -> Option<u32> {
+        let number = match self.address.address {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(address) => (address.to_bits() >> 96) as u32,
+        };
+        (self.protocol == Protocol::ANY).then_some(number)
+    }
+
+    /// Whether it balances IPv6 packets.
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        self.address.address.is_ipv6()
+    }
+}
+
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.protocol, self.address)
+        match self.mark() {
+            Some(mark) => write!(f, "FWM {mark}{}", if self.is_ipv6() { " IPv6" } else { "" }),
+            None => write!(f, "{} {}", self.protocol, self.address),
+        }
     }
 }
 
@@ -29,8 +65,54 @@ pub struct ServiceSpec {
     pub key: ServiceKey,
     /// Who chooses its servers.
     pub scheduler: SchedulerSpec,
+    /// Options of the scheduler. They count from the next connection on.
+    pub flags: SchedulerFlags,
+    /// Whether and how long a client stays with its server.
+    pub persistence: Option<Persistence>,
+    /// Whether every UDP datagram is scheduled for itself (`--ops`).
+    pub one_packet: bool,
+    /// States whose timeout differs from the director's.
+    pub timeouts: Vec<(State, Duration)>,
     /// Its servers, in the order in which they are added: each at the head of the list.
     pub servers: Vec<ServerSpec>,
+}
+
+impl Default for ServiceSpec {
+    /// A service without a name, scheduled by wlc as `ipvsadm` does.
+    fn default() -> Self {
+        Self {
+            key: ServiceKey { protocol: Protocol::TCP, address: UNSPECIFIED },
+            scheduler: SchedulerSpec::Named("wlc".to_owned()),
+            flags: SchedulerFlags::default(),
+            persistence: None,
+            one_packet: false,
+            timeouts: Vec::new(),
+            servers: Vec::new(),
+        }
+    }
+}
+
+const UNSPECIFIED: Endpoint = Endpoint::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// How a client stays with its server (`ipvsadm --persistent`, `--netmask`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// How long after its latest new connection.
+    pub timeout: Duration,
+    /// The bits of a client's address that tell clients apart.
+    pub mask: IpAddr,
+}
+
+impl Persistence {
+    /// The name under which a client is remembered.
+    #[must_use]
+    pub fn group(&self, client: IpAddr) -> IpAddr {
+        match (client, self.mask) {
+            (IpAddr::V4(client), IpAddr::V4(mask)) => (client & mask).into(),
+            (IpAddr::V6(client), IpAddr::V6(mask)) => (client & mask).into(),
+            (client, _) => client,
+        }
+    }
 }
 
 /// Who chooses.
@@ -45,7 +127,7 @@ pub enum SchedulerSpec {
 /// A real server as it is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSpec {
-    /// RIP and port.
+    /// RIP and port. With port 0 packets keep the port that they came to.
     pub endpoint: Endpoint,
     /// How packets reach it.
     pub method: Method,
@@ -53,6 +135,24 @@ pub struct ServerSpec {
     pub encapsulation: Encapsulation,
     /// Its share; 0 = no new connections.
     pub weight: u32,
+    /// With so many connections it gets no new ones; 0: no limit.
+    pub upper_threshold: u32,
+    /// Below so many it gets new ones again; 0: three quarters of the upper threshold.
+    pub lower_threshold: u32,
+}
+
+impl Default for ServerSpec {
+    /// A server without an address, of weight 1, reached by DR as `ipvsadm` has it.
+    fn default() -> Self {
+        Self {
+            endpoint: UNSPECIFIED,
+            method: Method::Gatewaying,
+            encapsulation: Encapsulation::default(),
+            weight: 1,
+            upper_threshold: 0,
+            lower_threshold: 0,
+        }
+    }
 }
 
 /// What is wrong with a wish.
@@ -68,12 +168,27 @@ pub enum SpecError {
     /// A scheduler that does not exist.
     #[error("service {0}: unknown scheduler {1:?}; expected one of {known}", known = scheduler::NAMES.join(" "))]
     UnknownScheduler(ServiceKey, String),
-    /// Neither TCP nor UDP.
-    #[error("service {0}: only TCP and UDP can be balanced")]
+    /// Neither TCP nor UDP nor SCTP.
+    #[error("service {0}: only TCP, UDP and SCTP can be balanced")]
     Protocol(ServiceKey),
     /// Port 0.
-    #[error("service {0}: expected a port from 1 to 65535")]
+    #[error("service {0}: expected a port from 1 to 65535; port 0 (all ports) needs persistence")]
     PortZero(ServiceKey),
+    /// Mark 0 is no mark.
+    #[error("service {0}: expected a mark above 0")]
+    MarkZero(ServiceKey),
+    /// One-packet scheduling of what is no UDP.
+    #[error("service {0}: one-packet scheduling is for UDP and for marks")]
+    OnePacket(ServiceKey),
+    /// A persistence timeout of nothing.
+    #[error("service {0}: expected a persistence timeout above 0")]
+    NoTime(ServiceKey),
+    /// A netmask for the other address family.
+    #[error("service {0}: the persistence netmask {1} is of another address family")]
+    MaskFamily(ServiceKey, IpAddr),
+    /// More servers than the scheduler's table has slots.
+    #[error("service {0}: {1} real servers are more than the {most} that mh can tell apart", most = scheduler::MOST_MH_SERVERS)]
+    TooManyServers(ServiceKey, usize),
     /// DR and TUN do not translate ports.
     #[error(
         "service {0}: real server {1} must have the service's port, for only masquerading translates ports"
@@ -91,28 +206,54 @@ pub enum SpecError {
     /// Larger than the kernel takes.
     #[error("service {0}: real server {1} has weight {2}; expected 0 to 2147483647")]
     Weight(ServiceKey, Endpoint, u32),
+    /// A lower threshold above the upper one.
+    #[error("service {0}: real server {1} has the lower threshold {2} above the upper threshold {3}")]
+    Thresholds(ServiceKey, Endpoint, u32, u32),
 }
 
 impl ServiceSpec {
     /// Says what is wrong, if anything is.
     pub fn check(&self) -> Result<(), SpecError> {
         let key = self.key;
-        if !matches!(key.protocol, Protocol::TCP | Protocol::UDP) {
-            return Err(SpecError::Protocol(key));
+        self.check_key()?;
+        if let Some(persistence) = self.persistence {
+            if persistence.timeout.is_zero() {
+                return Err(SpecError::NoTime(key));
+            }
+            if persistence.mask.is_ipv6() != key.is_ipv6() {
+                return Err(SpecError::MaskFamily(key, persistence.mask));
+            }
         }
-        if key.address.port == 0 {
-            return Err(SpecError::PortZero(key));
-        }
-        if let SchedulerSpec::Named(name) = &self.scheduler
-            && !scheduler::NAMES.contains(&name.as_str())
-        {
-            return Err(SpecError::UnknownScheduler(key, name.clone()));
+        if let SchedulerSpec::Named(name) = &self.scheduler {
+            if !scheduler::NAMES.contains(&name.as_str()) {
+                return Err(SpecError::UnknownScheduler(key, name.clone()));
+            }
+            if name == "mh" && self.servers.len() > scheduler::MOST_MH_SERVERS {
+                return Err(SpecError::TooManyServers(key, self.servers.len()));
+            }
         }
         for (number, server) in self.servers.iter().enumerate() {
             if self.servers[..number].iter().any(|s| s.endpoint == server.endpoint) {
                 return Err(SpecError::DuplicateServer(key, server.endpoint));
             }
             server.check(key)?;
+        }
+        Ok(())
+    }
+
+    fn check_key(&self) -> Result<(), SpecError> {
+        let key = self.key;
+        match (key.mark(), key.protocol) {
+            (Some(0), _) => return Err(SpecError::MarkZero(key)),
+            (Some(_), _) => return Ok(()),
+            (None, Protocol::TCP | Protocol::UDP | Protocol::SCTP) => {}
+            (None, _) => return Err(SpecError::Protocol(key)),
+        }
+        if self.one_packet && key.protocol != Protocol::UDP {
+            return Err(SpecError::OnePacket(key));
+        }
+        if key.address.port == 0 && self.persistence.is_none() {
+            return Err(SpecError::PortZero(key));
         }
         Ok(())
     }
@@ -128,8 +269,7 @@ impl ServerSpec {
         if !unicast {
             return Err(SpecError::NotUnicast(key, endpoint));
         }
-        let same_family = endpoint.address.is_ipv4() == key.address.address.is_ipv4();
-        if !same_family && self.method != Method::Tunneling {
+        if endpoint.address.is_ipv6() != key.is_ipv6() && self.method != Method::Tunneling {
             return Err(SpecError::OtherFamily(key, endpoint));
         }
         if self.method != Method::Masquerading && endpoint.port != key.address.port {
@@ -141,6 +281,65 @@ impl ServerSpec {
         if self.weight > i32::MAX.unsigned_abs() {
             return Err(SpecError::Weight(key, endpoint, self.weight));
         }
+        if self.lower_threshold > self.upper_threshold {
+            return Err(SpecError::Thresholds(key, endpoint, self.lower_threshold, self.upper_threshold));
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(key: ServiceKey) -> ServiceSpec {
+        ServiceSpec { key, ..ServiceSpec::default() }
+    }
+
+    fn address(protocol: Protocol, address: &str) -> ServiceKey {
+        ServiceKey { protocol, address: address.parse().unwrap() }
+    }
+
+    #[test]
+    fn marks_are_written_as_addresses() {
+        let key = ServiceKey::of_mark(7, true);
+        assert_eq!((key.mark(), key.to_string().as_str()), (Some(7), "FWM 7 IPv6"));
+        assert_eq!(key.address.address, "0:7::".parse::<IpAddr>().unwrap());
+        assert_eq!(ServiceKey::of_mark(0x0102_0304, false).address.to_string(), "1.2.3.4:0");
+        assert_eq!(address(Protocol::UDP, "0.0.0.7:0").mark(), None);
+        assert_eq!(spec(key).check(), Ok(()));
+        assert!(matches!(spec(ServiceKey::of_mark(0, false)).check(), Err(SpecError::MarkZero(_))));
+    }
+
+    #[test]
+    fn what_cannot_be_is_said() {
+        let all_ports = address(Protocol::TCP, "10.0.0.1:0");
+        assert_eq!(spec(all_ports).check(), Err(SpecError::PortZero(all_ports)));
+        let persistence =
+            |mask: &str| Some(Persistence { timeout: Duration::from_secs(300), mask: mask.parse().unwrap() });
+        let kept = ServiceSpec { persistence: persistence("255.255.255.0"), ..spec(all_ports) };
+        assert_eq!(kept.check(), Ok(()));
+        let kept = ServiceSpec { persistence: persistence("ffff::"), ..spec(all_ports) };
+        assert!(matches!(kept.check(), Err(SpecError::MaskFamily(..))));
+        let one_packet = ServiceSpec { one_packet: true, ..spec(address(Protocol::TCP, "10.0.0.1:80")) };
+        assert!(matches!(one_packet.check(), Err(SpecError::OnePacket(_))));
+        let server = ServerSpec {
+            endpoint: "10.0.0.2:80".parse().unwrap(),
+            upper_threshold: 3,
+            lower_threshold: 4,
+            ..ServerSpec::default()
+        };
+        let service = ServiceSpec { servers: vec![server], ..spec(address(Protocol::TCP, "10.0.0.1:80")) };
+        assert!(matches!(service.check(), Err(SpecError::Thresholds(_, _, 4, 3))));
+    }
+
+    #[test]
+    fn a_netmask_groups_clients() {
+        let group = |mask: &str, client: &str| {
+            let persistence = Persistence { timeout: Duration::from_secs(1), mask: mask.parse().unwrap() };
+            persistence.group(client.parse().unwrap()).to_string()
+        };
+        assert_eq!(group("255.255.0.240", "203.0.113.77"), "203.0.0.64");
+        assert_eq!(group("ffff:ffff:ffff:ffff::", "2001:db8:1:2:3::9"), "2001:db8:1:2::");
     }
 }

@@ -2,131 +2,87 @@
 
 use super::trash::Trash;
 use super::{
-    RealServer, SchedulerSpec, ServerId, ServerSpec, ServiceKey, ServiceSpec, SpecError, Statistics,
+    RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, SpecError, Statistics, VirtualService,
 };
 use crate::net::{Endpoint, Protocol};
-use crate::scheduler::{self, Request, Scheduler, Selection, ServerEvent};
 use crate::time::Instant;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// One virtual service of a snapshot.
-#[derive(Clone, Debug)]
-pub struct VirtualService {
-    key: ServiceKey,
-    scheduler: Arc<dyn Scheduler>,
-    /// Newest first, as the kernel walks them.
-    servers: Vec<Arc<RealServer>>,
-    statistics: Arc<Statistics>,
-}
-
-impl VirtualService {
-    /// Its name.
-    #[must_use]
-    pub const fn key(&self) -> &ServiceKey {
-        &self.key
-    }
-
-    /// Who chooses its servers.
-    #[must_use]
-    pub fn scheduler(&self) -> &dyn Scheduler {
-        &*self.scheduler
-    }
-
-    /// Its servers, newest first.
-    #[must_use]
-    pub fn servers(&self) -> &[Arc<RealServer>] {
-        &self.servers
-    }
-
-    /// What it has been sent and what came back.
-    #[must_use]
-    pub const fn statistics(&self) -> &Arc<Statistics> {
-        &self.statistics
-    }
-
-    /// The real server for a new connection.
-    #[must_use]
-    pub fn schedule(&self, request: &Request<'_>) -> Option<&Arc<RealServer>> {
-        match self.scheduler.select(request, &self.servers) {
-            Selection::Server(place) => self.servers.get(place),
-            Selection::NoServer => None,
-        }
-    }
-
-    fn new(spec: &ServiceSpec, statistics: Arc<Statistics>, now: Instant) -> Self {
-        let scheduler = bind(&spec.scheduler, &[], now);
-        Self { key: spec.key, scheduler, servers: Vec::new(), statistics }
-    }
-
-    /// Puts a server at the head of the list.
-    fn add(&mut self, server: Arc<RealServer>) {
-        self.servers.insert(0, server);
-        self.tell(ServerEvent::Added(self.servers[0].id()));
-    }
-
-    fn remove(&mut self, place: usize) -> Arc<RealServer> {
-        let predecessor = place.checked_sub(1).map(|before| self.servers[before].id());
-        let server = self.servers.remove(place);
-        self.tell(ServerEvent::Removed { server: server.id(), predecessor });
-        server
-    }
-
-    fn edit(&mut self, place: usize, spec: &ServerSpec) {
-        let server = &self.servers[place];
-        if (server.method(), server.weight()) != (spec.method, spec.weight) {
-            server.set(spec.method, spec.weight);
-            self.tell(ServerEvent::Edited(server.id()));
-        }
-    }
-
-    fn reschedule(&mut self, spec: &SchedulerSpec, now: Instant) {
-        let same = match spec {
-            SchedulerSpec::Named(name) => name == self.scheduler.name(),
-            SchedulerSpec::Custom(_) => false,
-        };
-        if !same {
-            self.scheduler = bind(spec, &self.servers, now);
-        }
-    }
-
-    fn tell(&mut self, event: ServerEvent) {
-        self.scheduler = Arc::clone(&self.scheduler).successor(event, &self.servers);
-    }
-}
-
-fn bind(spec: &SchedulerSpec, servers: &[Arc<RealServer>], now: Instant) -> Arc<dyn Scheduler> {
-    match spec {
-        SchedulerSpec::Named(name) => {
-            scheduler::named(name, servers, now).expect("ServiceSpec::check knows the name")
-        }
-        SchedulerSpec::Custom(scheduler) => Arc::clone(scheduler),
-    }
-}
+/// The ports of an FTP server: commands and, where the server opens it, data.
+pub(crate) const FTP_PORT: u16 = 21;
+pub(crate) const FTP_DATA_PORT: u16 = 20;
+/// Where the ports begin that programs get for the asking, as an FTP server does for its data.
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
 /// All virtual services.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceTable {
     services: Vec<VirtualService>,
-    places: HashMap<(Protocol, Endpoint), usize, RandomState>,
+    places: HashMap<ServiceKey, usize, RandomState>,
+    kinds: Kinds,
     last_id: u32,
     statistics: Arc<Statistics>,
     trash: Trash,
 }
 
+/// Which kinds of services there are, so that none is looked for in vain.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Kinds {
+    ipv4: bool,
+    ipv6: bool,
+    /// A TCP service on the FTP port.
+    ftp: bool,
+    /// A service of all ports.
+    any_port: bool,
+}
+
 impl ServiceTable {
-    /// The service for a packet to `destination`.
+    /// The service of exactly that protocol, VIP and port.
     #[must_use]
     pub fn find(&self, protocol: Protocol, destination: Endpoint) -> Option<&VirtualService> {
-        self.places.get(&(protocol, destination)).map(|place| &self.services[*place])
+        self.named(&ServiceKey { protocol, address: destination })
+    }
+
+    /// The service of that name.
+    #[must_use]
+    pub fn named(&self, key: &ServiceKey) -> Option<&VirtualService> {
+        self.places.get(key).map(|place| &self.services[*place])
+    }
+
+    /// The service for a packet: that of its mark (0: it has none), else that of its destination, else for
+    /// ports where FTP servers expect data the VIP's FTP service, else the VIP's service of all ports.
+    #[must_use]
+    pub fn lookup(&self, mark: u32, protocol: Protocol, destination: Endpoint) -> Option<&VirtualService> {
+        let Endpoint { address, port } = destination;
+        let on_port = |port| self.find(protocol, Endpoint::new(address, port));
+        if mark != 0
+            && let Some(service) = self.named(&ServiceKey::of_mark(mark, address.is_ipv6()))
+        {
+            return Some(service);
+        }
+        let may_be_ftp = self.kinds.ftp
+            && protocol == Protocol::TCP
+            && (port == FTP_DATA_PORT || port >= FIRST_UNPRIVILEGED_PORT);
+        on_port(port)
+            .or_else(|| may_be_ftp.then(|| on_port(FTP_PORT)).flatten())
+            .or_else(|| self.kinds.any_port.then(|| on_port(0)).flatten())
+    }
+
+    /// Whether there is any service of this address family: packets of the other pass the engine by.
+    #[must_use]
+    pub const fn serves(&self, ipv4: bool) -> bool {
+        if ipv4 { self.kinds.ipv4 } else { self.kinds.ipv6 }
     }
 
     /// Whether any service of `protocol` has this VIP.
     #[must_use]
     pub fn has_address(&self, protocol: Protocol, address: IpAddr) -> bool {
-        self.services.iter().any(|s| s.key.protocol == protocol && s.key.address.address == address)
+        let has = |key: &ServiceKey| key.protocol == protocol && key.address.address == address;
+        self.services.iter().any(|service| has(service.key()))
     }
 
     /// All services, in the order of the wish.
@@ -148,51 +104,59 @@ impl ServiceTable {
         let mut places = HashMap::default();
         for (place, spec) in specs.iter().enumerate() {
             spec.check()?;
-            if places.insert((spec.key.protocol, spec.key.address), place).is_some() {
+            if places.insert(spec.key, place).is_some() {
                 return Err(SpecError::DuplicateService(spec.key));
             }
         }
         let mut trash = self.trash.at(now);
-        for gone in self.services.iter().filter(|s| !places.contains_key(&(s.key.protocol, s.key.address))) {
-            for server in &gone.servers {
+        for gone in self.services.iter().filter(|service| !places.contains_key(service.key())) {
+            for server in gone.servers() {
                 trash.take(gone, Arc::clone(server), now);
             }
         }
         let mut next = Self {
             services: Vec::with_capacity(specs.len()),
             places,
+            kinds: Kinds::of(specs),
             last_id: self.last_id,
             statistics: Arc::clone(&self.statistics),
             trash,
         };
         for spec in specs {
-            let known = self.find(spec.key.protocol, spec.key.address).cloned();
-            let service = next.agree(spec, known, now);
+            let service = next.agree(spec, self.named(&spec.key).cloned(), now);
             next.services.push(service);
         }
         Ok(next)
     }
 
+    /// The table after an edit of a server that gave it the values that it has: its scheduler hears of it as
+    /// of any other edit.
+    #[must_use]
+    pub fn edited(&self, service: &ServiceKey, server: Endpoint) -> Self {
+        let mut next = self.clone();
+        if let Some(place) = self.places.get(service) {
+            next.services[*place].tell_of_edit(server);
+        }
+        next
+    }
+
     /// The service as `spec` wishes it, from what it was.
     fn agree(&mut self, spec: &ServiceSpec, known: Option<VirtualService>, now: Instant) -> VirtualService {
-        let mut service =
-            known.unwrap_or_else(|| VirtualService::new(spec, self.trash.statistics_of(&spec.key), now));
-        service.reschedule(&spec.scheduler, now);
-        for place in (0..service.servers.len()).rev() {
-            let endpoint = service.servers[place].endpoint();
+        let anew = || VirtualService::new(spec, self.trash.account_of(&spec.key), now);
+        let mut service = known.unwrap_or_else(anew);
+        service.edit(spec, now);
+        for place in (0..service.servers().len()).rev() {
+            let endpoint = service.servers()[place].endpoint();
             if !spec.servers.iter().any(|s| s.endpoint == endpoint) {
                 let server = service.remove(place);
                 self.trash.take(&service, server, now);
             }
         }
         for server in &spec.servers {
-            if let Some(place) = service.servers.iter().position(|s| s.endpoint() == server.endpoint) {
-                service.servers[place].set_encapsulation(server.encapsulation);
-                service.edit(place, server);
-            } else {
-                let new = self.server(&spec.key, server);
-                new.set_encapsulation(server.encapsulation);
-                service.add(new);
+            let known = service.servers().iter().position(|s| s.endpoint() == server.endpoint);
+            match known {
+                Some(place) => service.edit_server(place, server),
+                None => service.add(self.server(&spec.key, server)),
             }
         }
         service
@@ -200,31 +164,46 @@ impl ServiceTable {
 
     /// A server that comes new to a service, or comes back to it.
     fn server(&mut self, service: &ServiceKey, spec: &ServerSpec) -> Arc<RealServer> {
-        if let Some(server) = self.trash.give_back(service, spec.endpoint) {
-            server.set(spec.method, spec.weight);
-            return server;
+        let server = self.trash.give_back(service, spec.endpoint).unwrap_or_else(|| {
+            self.last_id += 1;
+            let id = ServerId(self.last_id);
+            Arc::new(RealServer::new(id, spec.endpoint, spec.method, spec.weight))
+        });
+        server.set(spec);
+        server
+    }
+}
+
+impl Kinds {
+    fn of(specs: &[ServiceSpec]) -> Self {
+        let any = |is: fn(&ServiceKey) -> bool| specs.iter().any(|spec| is(&spec.key));
+        Self {
+            ipv4: any(|key| !key.is_ipv6()),
+            ipv6: any(ServiceKey::is_ipv6),
+            ftp: any(|key| key.protocol == Protocol::TCP && key.address.port == FTP_PORT),
+            any_port: any(|key| key.protocol != Protocol::ANY && key.address.port == 0),
         }
-        self.last_id += 1;
-        Arc::new(RealServer::new(ServerId(self.last_id), spec.endpoint, spec.method, spec.weight))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Encapsulation, Method};
+    use crate::service::{Method, Persistence, SchedulerSpec};
+    use crate::time::Duration;
 
     fn spec(scheduler: &str, servers: &[(&str, u32)]) -> ServiceSpec {
         let server = |(endpoint, weight): &(&str, u32)| ServerSpec {
             endpoint: endpoint.parse().unwrap(),
             method: Method::Masquerading,
-            encapsulation: Encapsulation::default(),
             weight: *weight,
+            ..ServerSpec::default()
         };
         ServiceSpec {
             key: ServiceKey { protocol: Protocol::TCP, address: "10.99.0.1:80".parse().unwrap() },
             scheduler: SchedulerSpec::Named(scheduler.to_owned()),
             servers: servers.iter().map(server).collect(),
+            ..ServiceSpec::default()
         }
     }
 
@@ -259,5 +238,24 @@ mod tests {
         let mut routed = spec("rr", &[("10.0.0.1:8080", 1)]);
         routed.servers[0].method = Method::Gatewaying;
         assert!(matches!(table.apply(&[routed], Instant::ZERO), Err(SpecError::OtherPort(..))));
+    }
+
+    #[test]
+    fn a_packet_finds_the_most_particular_service() {
+        let kept =
+            Some(Persistence { timeout: Duration::from_secs(9), mask: "255.255.255.255".parse().unwrap() });
+        let named = |key| ServiceSpec { key, persistence: kept, ..ServiceSpec::default() };
+        let on =
+            |port| ServiceKey { protocol: Protocol::TCP, address: Endpoint::new([10, 9, 9, 9].into(), port) };
+        let mark = ServiceKey::of_mark(7, false);
+        let specs = [named(on(80)), named(on(21)), named(on(0)), named(mark)];
+        let table = ServiceTable::default().apply(&specs, Instant::ZERO).unwrap();
+        let found = |mark, port| table.lookup(mark, Protocol::TCP, on(port).address).map(|s| *s.key());
+        assert_eq!(found(7, 80), Some(mark));
+        assert_eq!(found(8, 80), Some(on(80)));
+        assert_eq!([found(0, 20), found(0, 1024)], [Some(on(21)); 2], "where FTP data may come");
+        assert_eq!(found(0, 1023), Some(on(0)));
+        assert_eq!(table.lookup(0, Protocol::UDP, on(80).address).map(|s| *s.key()), None);
+        assert!(table.serves(true) && !table.serves(false));
     }
 }

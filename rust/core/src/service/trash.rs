@@ -3,7 +3,8 @@
 //! The kernel's rule: every 60 s (counted from when the trash ceased to be empty) it looks which servers
 //! have no connection; one that had none at a look two minutes ago is forgotten.
 
-use super::{RealServer, ServiceKey, Statistics, VirtualService};
+use super::virtual_service::Account;
+use super::{RealServer, ServiceKey, VirtualService};
 use crate::net::Endpoint;
 use crate::time::{Duration, Instant};
 use std::sync::Arc;
@@ -22,8 +23,8 @@ pub(super) struct Trash {
 #[derive(Clone, Debug)]
 struct Deleted {
     service: ServiceKey,
-    /// The service's counters: connections that are left refer to them.
-    statistics: Arc<Statistics>,
+    /// The service's account: connections that are left refer to it.
+    account: Arc<Account>,
     server: Arc<RealServer>,
     when: Instant,
 }
@@ -41,8 +42,8 @@ impl Trash {
         if self.deleted.is_empty() {
             self.began = now;
         }
-        let statistics = Arc::clone(service.statistics());
-        self.deleted.push(Deleted { service: *service.key(), statistics, server, when: now });
+        let account = Arc::clone(service.account());
+        self.deleted.push(Deleted { service: *service.key(), account, server, when: now });
     }
 
     /// The server that is added to `service` again.
@@ -54,14 +55,14 @@ impl Trash {
         Some(server)
     }
 
-    /// The counters of a service that is made anew. If connections of one of the same name are left, those
-    /// that they refer to, which begin at 0 again, as do its servers'.
-    pub(super) fn statistics_of(&self, service: &ServiceKey) -> Arc<Statistics> {
+    /// The account of a service that is made anew. If connections of one of the same name are left, the one
+    /// that they refer to, whose counters begin at 0 again, as do its servers'.
+    pub(super) fn account_of(&self, service: &ServiceKey) -> Arc<Account> {
         let mut known = self.deleted.iter().filter(|d| d.service == *service).peekable();
-        let statistics = known.peek().map(|d| Arc::clone(&d.statistics)).unwrap_or_default();
-        statistics.reset();
+        let account = known.peek().map(|d| Arc::clone(&d.account)).unwrap_or_default();
+        account.statistics.reset();
         known.for_each(|d| d.server.statistics.reset());
-        statistics
+        account
     }
 
     fn is_forgotten(&self, deleted: &Deleted, now: Instant) -> bool {
@@ -75,22 +76,21 @@ impl Trash {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{SchedulerSpec, ServerSpec, ServiceSpec, ServiceTable};
+    use super::super::{ServerSpec, ServiceSpec, ServiceTable};
     use super::*;
     use crate::net::Protocol;
-    use crate::service::{Encapsulation, Method};
+    use crate::service::Method;
 
     fn spec(servers: &[&str]) -> ServiceSpec {
         let server = |endpoint: &&str| ServerSpec {
             endpoint: endpoint.parse().unwrap(),
             method: Method::Masquerading,
-            encapsulation: Encapsulation::default(),
-            weight: 1,
+            ..ServerSpec::default()
         };
         ServiceSpec {
             key: ServiceKey { protocol: Protocol::TCP, address: "10.99.0.1:80".parse().unwrap() },
-            scheduler: SchedulerSpec::Named("rr".to_owned()),
             servers: servers.iter().map(server).collect(),
+            ..ServiceSpec::default()
         }
     }
 

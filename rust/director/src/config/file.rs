@@ -4,10 +4,11 @@ use super::draft::{self, Draft};
 use super::table::{Source, Table, Value};
 use super::value::{self, WEIGHT_LIMIT};
 use super::{ConfigError, Configuration, Place, SchedulerName, ServiceConfig, StaticNeighbour, StaticRoute};
+use fastlvs_core::conn::{State, TcpState};
 use fastlvs_core::net::{Endpoint, Mac, Prefix, Protocol};
 use fastlvs_core::scheduler::NAMES;
-use fastlvs_core::service::{Encapsulation, Method, ServerSpec, ServiceKey};
-use fastlvs_core::settings::Settings;
+use fastlvs_core::service::{Method, ServerSpec, ServiceKey};
+use fastlvs_core::settings::{Defence, Settings};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,12 +58,24 @@ type Take = fn(&mut Settings, &Value<'_>) -> Result<(), ConfigError>;
 
 /// The settings, by the names that `fastlvs.Settings` has too.
 const SETTINGS: &[(&str, Take)] = &[
-    ("timeout_tcp", |s, v| seconds(v).map(|t| s.timeouts.tcp = t)),
-    ("timeout_tcp_fin", |s, v| seconds(v).map(|t| s.timeouts.tcp_fin = t)),
-    ("timeout_udp", |s, v| seconds(v).map(|t| s.timeouts.udp = t)),
+    ("timeout_tcp", |s, v| seconds(v).map(|t| s.timeouts.set(State::Tcp(TcpState::Established), t))),
+    ("timeout_tcp_fin", |s, v| seconds(v).map(|t| s.timeouts.set(State::Tcp(TcpState::FinWait), t))),
+    ("timeout_udp", |s, v| seconds(v).map(|t| s.timeouts.set(State::Udp, t))),
     ("expire_nodest_conn", |s, v| v.boolean().map(|b| s.expire_nodest_conn = b)),
+    ("expire_quiescent_template", |s, v| v.boolean().map(|b| s.expire_quiescent_template = b)),
     ("conn_reuse_mode", |s, v| v.number(0, 3).map(|n| s.conn_reuse_mode = n as u8)),
     ("sloppy_tcp", |s, v| v.boolean().map(|b| s.sloppy_tcp = b)),
+    ("sloppy_sctp", |s, v| v.boolean().map(|b| s.sloppy_sctp = b)),
+    ("schedule_icmp", |s, v| v.boolean().map(|b| s.schedule_icmp = b)),
+    ("nat_icmp_send", |s, v| v.boolean().map(|b| s.nat_icmp_send = b)),
+    ("pmtu_disc", |s, v| v.boolean().map(|b| s.pmtu_disc = b)),
+    ("drop_entry", |s, v| defence(v).map(|d| s.drop_entry = d)),
+    ("drop_packet", |s, v| defence(v).map(|d| s.drop_packet = d)),
+    ("secure_tcp", |s, v| defence(v).map(|d| s.secure_tcp = d)),
+    ("amemthresh", |s, v| v.number(0, u32::MAX).map(|n| s.amemthresh = n)),
+    ("am_droprate", |s, v| v.number(0, u32::MAX).map(|n| s.am_droprate = n)),
+    ("lblc_expiration", |s, v| seconds(v).map(|t| s.lblc_expiration = t)),
+    ("lblcr_expiration", |s, v| seconds(v).map(|t| s.lblcr_expiration = t)),
     ("connection_limit", |s, v| v.number(0, u32::MAX).map(|n| s.connection_limit = n)),
 ];
 
@@ -74,6 +87,10 @@ fn settings(table: Table<'_>, settings: &mut Settings) -> Result<(), ConfigError
         }
     }
     Ok(())
+}
+
+fn defence(value: &Value<'_>) -> Result<Defence, ConfigError> {
+    value.number(0, 3).map(|number| Defence::from_number(number as u8).unwrap_or_default())
 }
 
 fn seconds(value: &Value<'_>) -> Result<Duration, ConfigError> {
@@ -130,8 +147,8 @@ fn server(table: Table<'_>, key: ServiceKey, default: Method) -> Result<(ServerS
     let server = ServerSpec {
         endpoint: Endpoint::new(address, port.unwrap_or(key.address.port)),
         method: table.value("forwarding").as_ref().map_or(Ok(default), method)?,
-        encapsulation: Encapsulation::default(),
         weight: table.value("weight").map_or(Ok(1), |v| v.number(0, WEIGHT_LIMIT))?,
+        ..ServerSpec::default()
     };
     Ok((server, value.place()))
 }

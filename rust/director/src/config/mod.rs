@@ -140,7 +140,12 @@ impl ServiceConfig {
 
     /// The service in the engine's words, scheduled by the built-in scheduler `name`.
     fn with_scheduler(&self, name: String) -> ServiceSpec {
-        ServiceSpec { key: self.key, scheduler: SchedulerSpec::Named(name), servers: self.servers.clone() }
+        ServiceSpec {
+            key: self.key,
+            scheduler: SchedulerSpec::Named(name),
+            servers: self.servers.clone(),
+            ..ServiceSpec::default()
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::draft::{self, Draft};
 use super::value::{self, WEIGHT_LIMIT};
 use super::{ConfigError, Configuration, Place, SchedulerName, ServiceConfig};
 use fastlvs_core::net::{Endpoint, Protocol};
-use fastlvs_core::service::{Encapsulation, Method, ServerSpec, ServiceKey};
+use fastlvs_core::service::{Method, ServerSpec, ServiceKey};
 
 /// Reads the rules.
 pub fn read(text: &str, file: &str) -> Result<Configuration, ConfigError> {
@@ -215,12 +215,7 @@ impl<'a> Rule<'a> {
         }
         let weight = self.value(Meaning::Weight).map_or(Ok(1), |text| weight(text, place))?;
         let endpoint = Endpoint::new(address, port.unwrap_or(key.address.port));
-        draft.service.servers.push(ServerSpec {
-            endpoint,
-            method,
-            encapsulation: Encapsulation::default(),
-            weight,
-        });
+        draft.service.servers.push(ServerSpec { endpoint, method, weight, ..ServerSpec::default() });
         draft.servers.push(named(place, "-r"));
         Ok(())
     }

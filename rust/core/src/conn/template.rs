@@ -1,0 +1,270 @@
+//! Persistence templates: which server a client, or a group of clients, stays with.
+
+use super::wheel::Wheel;
+use super::{ConnectionView, State};
+use crate::net::{Endpoint, Protocol};
+use crate::service::RealServer;
+use crate::time::{Duration, Instant};
+use hashbrown::HashMap;
+use siphasher::sip::SipHasher13;
+use std::hash::{BuildHasher, Hash};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Names a template as long as it lives; the number is used again afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TemplateId(u32);
+
+/// Whom a template is for, and with what.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TemplateKey {
+    /// The packets' protocol; for a mark [`Protocol::ANY`].
+    pub protocol: Protocol,
+    /// The client's address, masked.
+    pub client: IpAddr,
+    /// The VIP, with port 0 when the client stays with the server on all ports. For a mark the address of
+    /// the service's key.
+    pub destination: Endpoint,
+}
+
+/// The port that the kernel gives to a template that is not to be found again.
+const INVALID_PORT: u16 = 0xffff;
+/// How long a template is kept on when its time has come but connections of it are left. From then on it
+/// stands for its timeout.
+const STILL_USED: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct Template {
+    key: TemplateKey,
+    server: Arc<RealServer>,
+    /// The port that connections of it go to; 0 when they keep theirs.
+    port: u16,
+    assured: bool,
+    /// Connections that were made from it and still live.
+    controls: u32,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+/// The templates of one worker.
+#[derive(Debug)]
+pub(super) struct Templates {
+    slab: Vec<Option<Template>>,
+    free: Vec<u32>,
+    index: HashMap<TemplateKey, u32, Keyed>,
+    wheel: Wheel,
+}
+
+/// Clients choose what is hashed, so the hash has a key that they do not know.
+#[derive(Clone, Copy, Debug)]
+struct Keyed((u64, u64));
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0.0, self.0.1)
+    }
+}
+
+impl Templates {
+    pub(super) fn new(hash_key: (u64, u64)) -> Self {
+        let index = HashMap::with_hasher(Keyed(hash_key));
+        Self { slab: Vec::new(), free: Vec::new(), index, wheel: Wheel::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len() - self.free.len()
+    }
+
+    pub(super) fn find(&self, key: &TemplateKey) -> Option<TemplateId> {
+        self.index.get(key).map(|place| TemplateId(*place))
+    }
+
+    pub(super) fn server(&self, id: TemplateId) -> &Arc<RealServer> {
+        &self.get(id).server
+    }
+
+    /// Makes a template; nobody has one of that key.
+    pub(super) fn insert(
+        &mut self,
+        key: TemplateKey,
+        server: Arc<RealServer>,
+        port: u16,
+        timeout: Duration,
+        now: Instant,
+    ) -> TemplateId {
+        server.bind_template();
+        let deadline = now + timeout;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            self.slab.len() as u32 - 1
+        });
+        let template = Template { key, server, port, assured: false, controls: 0, timeout, deadline };
+        self.slab[place as usize] = Some(template);
+        self.index.insert(key, place);
+        self.wheel.set(place, deadline);
+        TemplateId(place)
+    }
+
+    /// A connection was made from it: its time starts anew.
+    pub(super) fn control(&mut self, id: TemplateId, now: Instant) {
+        let template = self.get_mut(id);
+        template.controls += 1;
+        template.deadline = now + template.timeout;
+        let deadline = template.deadline;
+        self.wheel.set_no_later(id.0, deadline);
+    }
+
+    /// A connection of it ended. Where that was `forced`, so does a template that was never of use.
+    pub(super) fn release(&mut self, id: TemplateId, forced: bool) {
+        let template = self.get_mut(id);
+        template.controls -= 1;
+        if forced && template.controls == 0 && !template.assured {
+            self.remove(id.0);
+        }
+    }
+
+    /// A connection of it was established.
+    pub(super) fn assure(&mut self, id: TemplateId) {
+        self.get_mut(id).assured = true;
+    }
+
+    /// It is not found any more, and lives out its time.
+    pub(super) fn invalidate(&mut self, id: TemplateId) {
+        let key = self.get(id).key;
+        if self.index.get(&key) == Some(&id.0) {
+            self.index.remove(&key);
+        }
+        let template = self.get_mut(id);
+        template.key.destination.port = INVALID_PORT;
+        template.port = INVALID_PORT;
+    }
+
+    /// Removes those whose time has come and that no connection needs.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(place) = self.wheel.pop(now) {
+            let template = self.get_mut(TemplateId(place));
+            if template.deadline <= now {
+                if template.controls == 0 {
+                    self.remove(place);
+                    continue;
+                }
+                let missed = now.since(template.deadline).as_secs() / STILL_USED.as_secs() + 1;
+                template.timeout = STILL_USED;
+                template.deadline += Duration::from_secs(missed * STILL_USED.as_secs());
+            }
+            let deadline = template.deadline;
+            self.wheel.set(place, deadline);
+        }
+    }
+
+    /// Removes those that no connection needs and whose server is not configured.
+    pub(super) fn remove_without_server(&mut self) {
+        for place in 0..self.slab.len() {
+            if self.slab[place].as_ref().is_some_and(|t| t.controls == 0 && !t.server.is_available()) {
+                self.remove(place as u32);
+            }
+        }
+    }
+
+    /// How many places there are, taken or not.
+    pub(super) fn places(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Removes what is at a place, unless connections need it or it proved of use.
+    pub(super) fn drop_unproven(&mut self, place: usize) {
+        if self.slab[place].as_ref().is_some_and(|t| t.controls == 0 && !t.assured) {
+            self.remove(place as u32);
+        }
+    }
+
+    /// All templates, as they look at `now`.
+    pub(super) fn views(&self, now: Instant) -> impl Iterator<Item = ConnectionView> + '_ {
+        self.slab.iter().flatten().map(move |template| ConnectionView {
+            protocol: template.key.protocol,
+            client: Endpoint::new(template.key.client, 0),
+            destination: template.key.destination,
+            server: Endpoint::new(template.server.endpoint().address, template.port),
+            method: template.server.method(),
+            state: State::Template { assured: template.assured },
+            active: false,
+            expires: template.deadline.since(now),
+            in_packets: 0,
+        })
+    }
+
+    fn remove(&mut self, place: u32) {
+        let Some(template) = self.slab[place as usize].take() else { return };
+        if self.index.get(&template.key) == Some(&place) {
+            self.index.remove(&template.key);
+        }
+        self.wheel.cancel(place);
+        self.free.push(place);
+    }
+
+    fn get(&self, id: TemplateId) -> &Template {
+        self.slab[id.0 as usize].as_ref().expect("a name of a living template")
+    }
+
+    fn get_mut(&mut self, id: TemplateId) -> &mut Template {
+        self.slab[id.0 as usize].as_mut().expect("a name of a living template")
+    }
+}
+
+impl Drop for Template {
+    /// Its server counts it no more.
+    fn drop(&mut self) {
+        self.server.unbind_template(self.deadline);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Method, ServerId};
+
+    fn after(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn one() -> (Templates, TemplateKey, TemplateId, Arc<RealServer>) {
+        let endpoint = "10.0.0.2:8080".parse().unwrap();
+        let server = Arc::new(RealServer::new(ServerId(1), endpoint, Method::Masquerading, 1));
+        let key = TemplateKey {
+            protocol: Protocol::TCP,
+            client: [203, 0, 113, 0].into(),
+            destination: "10.99.0.1:80".parse().unwrap(),
+        };
+        let mut templates = Templates::new((1, 2));
+        let id = templates.insert(key, Arc::clone(&server), 8080, Duration::from_secs(300), Instant::ZERO);
+        (templates, key, id, server)
+    }
+
+    #[test]
+    fn a_template_outlives_its_connections_and_then_keeps_to_a_minute() {
+        let (mut templates, key, id, server) = one();
+        templates.control(id, after(10));
+        templates.expire(after(310));
+        assert_eq!(templates.views(after(310)).next().unwrap().expires, Duration::from_secs(60));
+        templates.release(id, false);
+        templates.control(id, after(320));
+        templates.release(id, false);
+        assert_eq!(templates.views(after(320)).next().unwrap().expires, Duration::from_secs(60));
+        templates.expire(after(379));
+        assert_eq!((templates.find(&key), server.persistent()), (Some(id), 1));
+        templates.expire(after(380));
+        assert_eq!((templates.find(&key), server.persistent()), (None, 0));
+    }
+
+    #[test]
+    fn an_invalid_one_is_not_found_and_lives_out_its_time() {
+        let (mut templates, key, id, _) = one();
+        templates.invalidate(id);
+        assert_eq!((templates.find(&key), templates.len()), (None, 1));
+        let view = templates.views(Instant::ZERO).next().unwrap();
+        assert_eq!((view.destination.port, view.server.port), (0xffff, 0xffff));
+        templates.expire(after(300));
+        assert_eq!(templates.len(), 0);
+    }
+}

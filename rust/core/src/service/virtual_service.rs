@@ -1,0 +1,187 @@
+//! A virtual service of a snapshot.
+
+use super::{Persistence, RealServer, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, Statistics};
+use crate::conn::State;
+use crate::net::Endpoint;
+use crate::scheduler::{self, Request, Scheduler, SchedulerFlags, Selection, ServerEvent};
+use crate::settings::Timeouts;
+use crate::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// One virtual service of a snapshot.
+#[derive(Clone, Debug)]
+pub struct VirtualService {
+    key: ServiceKey,
+    scheduler: Arc<dyn Scheduler>,
+    flags: SchedulerFlags,
+    persistence: Option<Persistence>,
+    one_packet: bool,
+    /// Newest first, as the kernel walks them.
+    pub(super) servers: Vec<Arc<RealServer>>,
+    account: Arc<Account>,
+}
+
+/// What all snapshots of a service and its connections share.
+#[derive(Debug)]
+pub struct Account {
+    /// What the service has been sent and what came back.
+    pub statistics: Statistics,
+    /// Timeouts of its own, in milliseconds, by state; 0: the director's. `Relaxed`: each counts for
+    /// itself, from the next packet on.
+    timeouts: [AtomicU32; State::COUNT],
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { statistics: Statistics::default(), timeouts: [const { AtomicU32::new(0) }; State::COUNT] }
+    }
+}
+
+impl Account {
+    /// How long a connection of the service is kept in `state`, where the director says `general`.
+    #[must_use]
+    pub fn timeout(&self, state: State, general: &Timeouts) -> Duration {
+        match self.timeouts[state.number()].load(Relaxed) {
+            0 => general.of(state),
+            millis => Duration::from_millis(millis.into()),
+        }
+    }
+
+    fn set_timeouts(&self, wanted: &[(State, Duration)]) {
+        let mut millis = [0; State::COUNT];
+        for (state, timeout) in wanted {
+            millis[state.number()] = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
+        }
+        for (timeout, millis) in self.timeouts.iter().zip(millis) {
+            timeout.store(millis, Relaxed);
+        }
+    }
+}
+
+impl VirtualService {
+    /// Its name.
+    #[must_use]
+    pub const fn key(&self) -> &ServiceKey {
+        &self.key
+    }
+
+    /// Who chooses its servers.
+    #[must_use]
+    pub fn scheduler(&self) -> &dyn Scheduler {
+        &*self.scheduler
+    }
+
+    /// The options of its scheduler.
+    #[must_use]
+    pub const fn flags(&self) -> SchedulerFlags {
+        self.flags
+    }
+
+    /// Whether and how long a client stays with its server.
+    #[must_use]
+    pub const fn persistence(&self) -> Option<&Persistence> {
+        self.persistence.as_ref()
+    }
+
+    /// Whether every UDP datagram is scheduled for itself.
+    #[must_use]
+    pub const fn is_one_packet(&self) -> bool {
+        self.one_packet
+    }
+
+    /// Its servers, newest first.
+    #[must_use]
+    pub fn servers(&self) -> &[Arc<RealServer>] {
+        &self.servers
+    }
+
+    /// What it has been sent and what came back.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.account.statistics
+    }
+
+    /// What its connections share with it.
+    #[must_use]
+    pub const fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// The real server for a new connection.
+    #[must_use]
+    pub fn schedule(&self, request: &Request<'_>) -> Option<&Arc<RealServer>> {
+        match self.scheduler.select(request, &self.servers) {
+            Selection::Server(place) => self.servers.get(place),
+            Selection::NoServer => None,
+        }
+    }
+
+    pub(super) fn new(spec: &ServiceSpec, account: Arc<Account>, now: Instant) -> Self {
+        Self {
+            key: spec.key,
+            scheduler: bind(&spec.scheduler, &[], now),
+            flags: spec.flags,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
+            servers: Vec::new(),
+            account,
+        }
+    }
+
+    /// Takes everything of `spec` but its servers.
+    pub(super) fn edit(&mut self, spec: &ServiceSpec, now: Instant) {
+        let same = match &spec.scheduler {
+            SchedulerSpec::Named(name) => name == self.scheduler.name(),
+            SchedulerSpec::Custom(_) => false,
+        };
+        if !same {
+            self.scheduler = bind(&spec.scheduler, &self.servers, now);
+        }
+        self.flags = spec.flags;
+        self.persistence = spec.persistence;
+        self.one_packet = spec.one_packet;
+        self.account.set_timeouts(&spec.timeouts);
+    }
+
+    /// Puts a server at the head of the list.
+    pub(super) fn add(&mut self, server: Arc<RealServer>) {
+        self.servers.insert(0, server);
+        self.tell(ServerEvent::Added(self.servers[0].id()));
+    }
+
+    pub(super) fn remove(&mut self, place: usize) -> Arc<RealServer> {
+        let predecessor = place.checked_sub(1).map(|before| self.servers[before].id());
+        let server = self.servers.remove(place);
+        self.tell(ServerEvent::Removed { server: server.id(), predecessor });
+        server
+    }
+
+    /// Gives a server new values. A wish that changes nothing is no edit: nobody hears of it.
+    pub(super) fn edit_server(&mut self, place: usize, spec: &ServerSpec) {
+        let server = &self.servers[place];
+        if !server.agrees_with(spec) {
+            server.set(spec);
+            self.tell(ServerEvent::Edited(server.id()));
+        }
+    }
+
+    pub(super) fn tell_of_edit(&mut self, endpoint: Endpoint) {
+        if let Some(server) = self.servers.iter().find(|server| server.endpoint() == endpoint) {
+            self.tell(ServerEvent::Edited(server.id()));
+        }
+    }
+
+    fn tell(&mut self, event: ServerEvent) {
+        self.scheduler = Arc::clone(&self.scheduler).successor(event, &self.servers);
+    }
+}
+
+fn bind(spec: &SchedulerSpec, servers: &[Arc<RealServer>], now: Instant) -> Arc<dyn Scheduler> {
+    match spec {
+        SchedulerSpec::Named(name) => {
+            scheduler::named(name, servers, now).expect("ServiceSpec::check knows the name")
+        }
+        SchedulerSpec::Custom(scheduler) => Arc::clone(scheduler),
+    }
+}
