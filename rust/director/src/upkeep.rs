@@ -71,7 +71,9 @@ impl Upkeep {
     }
 
     fn tick(&mut self, ticks: u64, wanted: &mut HashSet<(u32, IpAddr)>, watch: &mut Watch) {
-        if let Err(error) = self.plan().tidy() {
+        // Nothing is logged while the plan is locked: who listens may ask the director something.
+        let tidied = self.plan().tidy();
+        if let Err(error) = tidied {
             tracing::warn!("{error}");
         }
         if ticks.is_multiple_of(CONFIRM) {
@@ -95,7 +97,12 @@ impl Upkeep {
                         wanted.insert((link, address));
                     }
                 }
-                Event::Claimed(interface, vip, mac) => watch.claimed(&self.plan(), interface, vip, mac),
+                Event::Claimed(interface, vip, mac) => {
+                    let warning = watch.claimed(&self.plan(), interface, vip, mac);
+                    if let Some(warning) = warning {
+                        tracing::warn!("{warning}");
+                    }
+                }
             }
         }
     }
@@ -104,7 +111,8 @@ impl Upkeep {
         match self.monitor.update() {
             Ok(changed) if changed.any() => {
                 let state = self.monitor.state().clone();
-                if let Err(error) = self.plan().observe(state) {
+                let observed = self.plan().observe(state);
+                if let Err(error) = observed {
                     tracing::error!("{error}");
                 }
             }

@@ -56,26 +56,30 @@ impl Watch {
             .collect();
     }
 
-    /// Somebody on a link said that it has `vip`. Told once for each who does.
-    pub fn claimed(&mut self, plan: &Plan, interface: InterfaceId, vip: Ipv4Addr, mac: Mac) {
+    /// Somebody on a link said that it has `vip`: the warning, once for each who does.
+    pub fn claimed(
+        &mut self,
+        plan: &Plan,
+        interface: InterfaceId,
+        vip: Ipv4Addr,
+        mac: Mac,
+    ) -> Option<String> {
         let network = plan.published();
         let is_own = network.interfaces().iter().any(|own| own.mac == mac);
         if is_own || !self.told.insert((vip, mac)) {
-            return;
+            return None;
         }
         let link = &network.interface(interface).name;
-        let servers = plan.wish().specs.iter().flat_map(|spec| &spec.servers);
-        let mut addresses = servers.map(|server| server.endpoint.address);
         let known = &plan.kernel().neighbours;
         let has_mac = |address: &IpAddr| known.iter().any(|((_, a), m)| a == address && *m == mac);
-        if let Some(server) = addresses.find(has_mac) {
-            tracing::warn!(
+        let servers = plan.wish().specs.iter().flat_map(|spec| &spec.servers);
+        Some(match servers.map(|server| server.endpoint.address).find(has_mac) {
+            Some(server) => format!(
                 "real server {server} ({mac}) answers ARP for the VIP {vip} on {link}: clients reach it past \
                  the director; `fastlvs real-server dr --rip {server} --vip {vip}` prints what stops it"
-            );
-        } else {
-            tracing::warn!("somebody else on {link} ({mac}) answers ARP for the VIP {vip}");
-        }
+            ),
+            None => format!("somebody else on {link} ({mac}) answers ARP for the VIP {vip}"),
+        })
     }
 }
 
