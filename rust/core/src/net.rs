@@ -23,6 +23,10 @@ impl Protocol {
     pub const IPV6: Self = Self(41);
     /// Generic Routing Encapsulation.
     pub const GRE: Self = Self(47);
+    /// Encapsulating Security Payload.
+    pub const ESP: Self = Self(50);
+    /// Authentication Header.
+    pub const AH: Self = Self(51);
     /// Internet Control Message Protocol for IPv6.
     pub const ICMPV6: Self = Self(58);
     /// Stream Control Transmission Protocol.
@@ -39,6 +43,8 @@ impl Protocol {
             Self::UDP => "UDP",
             Self::IPV6 => "IPv6",
             Self::GRE => "GRE",
+            Self::ESP => "ESP",
+            Self::AH => "AH",
             Self::ICMPV6 => "ICMPv6",
             Self::SCTP => "SCTP",
             _ => return None,

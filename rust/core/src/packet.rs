@@ -15,6 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use crate::wire::tcp::TcpFlags;
 
+/// The UDP port of the Internet Key Exchange (RFC 7296).
+const KEY_EXCHANGE: u16 = 500;
+
 /// An IP packet in its frame. Made by [`parse`] alone, which checks all of its offsets: code that
 /// gets one indexes without looking at lengths again.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +136,20 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub const fn is_ipv4(&self) -> bool {
         self.flow.source.address.is_ipv4()
+    }
+
+    /// What its connection is found by: its own tuple, but for ESP and AH, which have no ports and go with the
+    /// key exchange of the same hosts.
+    #[must_use]
+    pub const fn connection_flow(&self) -> FlowKey {
+        match self.flow.protocol {
+            Protocol::ESP | Protocol::AH => FlowKey {
+                protocol: Protocol::UDP,
+                source: Endpoint::new(self.flow.source.address, KEY_EXCHANGE),
+                destination: Endpoint::new(self.flow.destination.address, KEY_EXCHANGE),
+            },
+            _ => self.flow,
+        }
     }
 
     /// The address that it comes from.

@@ -77,7 +77,7 @@ class Excuses:
         relayed = Ip.parse(frame[ETHERNET:])
         if relayed is None or relayed.protocol != ICMPV6 or relayed.payload[:2] != error.payload[:2]:
             return False
-        quoted, translated = Ip.parse(error.payload[8:]), Ip.parse(relayed.payload[8:])
+        quoted, translated = (_quoted(packet.payload[8:]) for packet in (error, relayed))
         if not quoted or not translated or relayed.destination != error.destination:
             return False
         service, server = (struct.unpack("!H", p.payload[2:4])[0] for p in (translated, quoted))
@@ -95,6 +95,11 @@ class Excuses:
 
     def _without_states(self, rows: list[Any]) -> list[Any]:
         return [row[:7] if (row[1], row[2]) in self.extended else row for row in rows]
+
+
+def _quoted(data: bytes) -> Ip | None:
+    """The packet that is quoted, which may be cut."""
+    return Ip.parse(data + bytes(65535))
 
 
 def _without_activity(services: dict[Any, Any]) -> dict[Any, Any]:

@@ -76,10 +76,12 @@ class Host:
             return []
         broken = self._options(packet)
         if broken is not None:
-            return self._error(packet, PARAMETER_PROBLEM, 0, broken << 24) if broken else []
+            return self._error(packet, leg, PARAMETER_PROBLEM, 0, broken << 24) if broken else []
+        if (said := self._hop_by_hop(packet, leg)) is not None:
+            return said
         if self.is_local(packet.destination):
-            return self._deliver(packet)
-        return self._route(packet)
+            return self._deliver(packet, leg)
+        return self._route(packet, leg)
 
     def is_local(self, address: Address) -> bool:
         own = any(address in leg.addresses.values() for leg in self.legs.values())
@@ -106,42 +108,62 @@ class Host:
         if packet.version == 6:
             return None
         data = packet.data[20 : packet.transport]
-        at = 0
+        at, stop = 0, None
         while at < len(data) and data[at]:
             kind = data[at]
             length = 1 if kind == 1 else data[at + 1] if at + 1 < len(data) else 0
-            if length < 1 or (kind != 1 and length < 2) or at + length > len(data):
+            if kind != 1 and (length < 2 or at + length > len(data)):
                 return 20 + at
+            wrong = _wrong_in_option(data[at : at + length])
+            if wrong:
+                return 20 + at + wrong
             if kind in (LOOSE_ROUTE, STRICT_ROUTE):
-                return 0 if length >= 3 and data[at + 2] >= 4 else 20 + at + 2
+                stop = 0
+            at += length
+        return stop
+
+    def _hop_by_hop(self, packet: Ip, leg: str) -> list[Sent] | None:
+        """``None`` when the packet's hop-by-hop options let it pass; else what leaves instead."""
+        if packet.version == 4 or packet.data[6] != frames.HOP_BY_HOP:
+            return None
+        header = packet.data[40 : 40 + (packet.data[41] + 1) * 8]
+        at, padding = 2, 0
+        while at < len(header):
+            kind = header[at]
+            length = 1 if kind == 0 else header[at + 1] + 2
+            padding = padding + length if kind in (0, 1) else 0
+            if padding > 7 or (kind == 1 and any(header[at + 2 : at + length])):
+                return []
+            if kind not in (0, 1, 5, 0xC2) and kind & 0xC0:
+                return self._error(packet, leg, 4, 2, 40 + at) if kind & 0x80 else []
             at += length
         return None
 
-    def _deliver(self, packet: Ip) -> list[Sent]:
+    def _deliver(self, packet: Ip, leg: str) -> list[Sent]:
         if packet.fragment and packet.fragment[:2] != (0, False):
             return []  # never completed
         if not packet.checksums_are_right():
             return []
         body = packet.payload
         if packet.version == 6 and packet.data[6] == frames.ROUTING:
-            return self._routing_header(packet)
+            return self._routing_header(packet, leg)
         if packet.protocol == TCP:
             return self._reset(packet) if len(body) >= 20 and not body[13] & RST else []
         if packet.protocol == UDP:
-            return self._error(packet, *((UNREACHABLE, 3) if packet.version == 4 else (1, 4)))
+            return self._error(packet, leg, *((UNREACHABLE, 3) if packet.version == 4 else (1, 4)))
         if packet.protocol == ICMP and packet.version == 4:
             return self._icmp(packet)
         if packet.protocol == ICMPV6 and packet.version == 6:
             return self._icmp6(packet)
         if packet.version == 4:
-            return self._error(packet, UNREACHABLE, 2)
-        return self._error(packet, 4, 1, _next_header_field(packet))
+            return self._error(packet, leg, UNREACHABLE, 2)
+        return self._error(packet, leg, 4, 1, _next_header_field(packet))
 
-    def _routing_header(self, packet: Ip) -> list[Sent]:
+    def _routing_header(self, packet: Ip, leg: str) -> list[Sent]:
         """A routing header with segments left is refused (RFC 5095)."""
         if not packet.data[43]:
             return []
-        return self._error(packet, 4, 0, 42)
+        return self._error(packet, leg, 4, 0, 42)
 
     def _reset(self, packet: Ip) -> list[Sent]:
         """The answer to a segment of no connection (RFC 9293 §3.10.7.1)."""
@@ -181,34 +203,36 @@ class Host:
         reply = reply[:2] + struct.pack("!H", checksum(ends + reply)) + reply[4:]
         return self._say(packet.destination, packet.source, ICMPV6, reply, packet.tos, False)
 
-    def _route(self, packet: Ip) -> list[Sent]:
+    def _route(self, packet: Ip, leg: str) -> list[Sent]:
         """A packet that only passes through (RFC 1812 §5)."""
         if any(packet.destination in network for network in self.silent):
             return []
         hop = self.hop(packet.destination)
         if hop is None:
-            return self._error(packet, *((UNREACHABLE, 1) if packet.version == 4 else (1, 0)))
+            return self._error(packet, leg, *((UNREACHABLE, 1) if packet.version == 4 else (1, 0)))
         if packet.ttl <= 1:
-            return self._error(packet, TIME_EXCEEDED if packet.version == 4 else 3, 0)
+            return self._error(packet, leg, TIME_EXCEEDED if packet.version == 4 else 3, 0)
         if len(packet.data) > hop.mtu and packet.dont_fragment:
-            return self._error(packet, *((UNREACHABLE, 4) if packet.version == 4 else (2, 0)), hop.mtu)
+            return self._error(packet, leg, *((UNREACHABLE, 4) if packet.version == 4 else (2, 0)), hop.mtu)
         at = 8 if packet.version == 4 else 7
         data = packet.data[:at] + bytes([packet.ttl - 1]) + packet.data[at + 1 :]
         if packet.version == 4:
             header = _recorded(data[: packet.transport], self.legs[hop.leg].addresses[4])
             data = with_checksum(header) + data[packet.transport :]
-        return [Sent(hop.leg, self._frame(hop, data), False)]
+        return [Sent(hop.leg, self._frame(hop, piece), False) for piece in _cut(data, packet, hop.mtu)]
 
-    def _error(self, packet: Ip, kind: int, code: int, rest: int = 0) -> list[Sent]:
+    def _error(self, packet: Ip, leg: str, kind: int, code: int, rest: int = 0) -> list[Sent]:
         """Tells a packet's sender what became of it. Nobody is told about an error."""
         body = packet.payload
         if packet.source.is_unspecified or packet.source.is_multicast:
+            return []
+        if packet.fragment and packet.fragment[0]:
             return []
         if packet.protocol == ICMP and (not body or body[0] in ICMP_ERRORS):
             return []
         if packet.protocol == ICMPV6 and (not body or body[0] < 128):
             return []
-        source = self._speaker(packet)
+        source = self._speaker(packet, leg)
         if source is None:
             return []
         room = 576 - 28 if packet.version == 4 else 1280 - 48
@@ -221,13 +245,16 @@ class Host:
         tos = 0xC0 | packet.tos & 0x1E if packet.version == 4 else 0
         return self._say(source, packet.source, protocol, message, tos, False)
 
-    def _speaker(self, packet: Ip) -> Address | None:
+    def _speaker(self, packet: Ip, leg: str) -> Address | None:
         """Whose name an error bears: the packet's destination if the host can, else that of the leg by which
-        the error leaves."""
+        the error leaves. An error to the host itself bears in IPv4 the name of who gets it, in IPv6 that of the
+        leg where the packet came in."""
         if self.is_local(packet.destination) and packet.version == 4:
             return packet.destination
         if any(packet.destination in leg.addresses.values() for leg in self.legs.values()):
             return packet.destination
+        if self.is_local(packet.source):
+            return packet.source if packet.version == 4 else self.legs[leg].addresses[6]
         hop = self.hop(packet.source)
         return self.legs[hop.leg].addresses[packet.version] if hop else None
 
@@ -250,6 +277,47 @@ class Host:
     def _frame(self, hop: Hop, data: bytes) -> bytes:
         ethertype = b"\x08\x00" if data[0] >> 4 == 4 else b"\x86\xdd"
         return hop.mac + self.legs[hop.leg].mac + ethertype + data
+
+
+def _cut(data: bytes, packet: Ip, mtu: int) -> list[bytes]:
+    """A routed packet in pieces that the next link takes; only IPv4's without "don't fragment" are cut."""
+    if len(data) <= mtu or packet.version == 6:
+        return [data]
+    header, payload = data[: packet.transport], data[packet.transport :]
+    room = mtu - len(header) & ~7
+    pieces = []
+    for start in range(0, len(payload), room):
+        part = payload[start : start + room]
+        field = struct.unpack("!H", header[6:8])[0] + start // 8
+        field |= frames.MORE_FRAGMENTS if start + room < len(payload) else 0
+        length = struct.pack("!H", len(header) + len(part))
+        pieces.append(
+            with_checksum(header[:2] + length + header[4:6] + struct.pack("!H", field) + header[8:]) + part
+        )
+    return pieces
+
+
+def _wrong_in_option(option: bytes) -> int:
+    """The place of what is wrong in an IPv4 option of its full length; 0 when nothing is."""
+    length, pointer = len(option), option[2] if len(option) > 2 else 0
+    beyond = pointer > length
+    match option[0]:
+        case 7 | 131 | 137:  # record route, source routes
+            if length < 3:
+                return 1
+            return 0 if pointer >= 4 and (beyond or pointer + 3 <= length) else 2
+        case 68:  # timestamp
+            if length < 4:
+                return 1
+            kind = option[3] & 15
+            if beyond:
+                return 3 if kind != 3 and option[3] >> 4 == 15 else 0
+            if pointer < 5 or pointer + 3 > length:
+                return 2
+            if kind not in (0, 1, 3):
+                return 3
+            return 0 if kind == 0 or pointer + 7 <= length else 2
+    return 0
 
 
 def _next_header_field(packet: Ip) -> int:

@@ -76,13 +76,27 @@ pub(super) fn offload_behind(packet: &Packet<'_>, dropped: usize) -> Offload {
 pub(super) struct Cut {
     /// The longest fragment allowed, where the way's MTU allows a longer one: a packet that came in
     /// fragments leaves in fragments that are no longer.
-    pub(super) longest: Option<u16>,
+    pub(super) longest: Longest,
     /// Whether it came in a single fragment, and leaves in one.
     pub(super) alone: bool,
     /// What IPv6 fragments are told apart by; without it, an IPv6 packet is not cut.
     pub(super) identification: Option<u32>,
     /// Whether an IPv4 packet is cut in spite of its "don't fragment".
     pub(super) forced: bool,
+    /// Whether the IPv4 fragments bear "don't fragment", as those did that the packet came in.
+    pub(super) dont_fragment: bool,
+}
+
+/// How long fragments may be, beside what the MTU allows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Longest {
+    /// As long as they like.
+    #[default]
+    Any,
+    /// No longer than those that the packet came in: it is cut again even if it would fit.
+    AsCame(u16),
+    /// The same, but what fits is not cut.
+    IfCut(u16),
 }
 
 impl Cut {
@@ -90,10 +104,11 @@ impl Cut {
     pub(super) fn of(packet: &Packet<'_>) -> Self {
         let fragments = packet.reassembled;
         Self {
-            longest: fragments.map(|f| f.longest),
+            longest: fragments.map_or(Longest::Any, |f| Longest::AsCame(f.longest)),
             alone: fragments.is_some_and(|f| f.alone),
             identification: fragments.map(|f| f.identification),
             forced: fragments.is_some() || packet.is_ipv4() && packet.is_icmp_error(),
+            dont_fragment: fragments.is_some() && packet.is_ipv4() && packet.dont_fragment,
         }
     }
 }
@@ -114,9 +129,13 @@ impl Datagram<'_> {
     /// [`DropReason::TooBig`] then.
     pub(super) fn emit<E: Egress + ?Sized>(&self, link: &Link<'_>, egress: &mut E) -> Result<(), DropReason> {
         let payload: usize = self.runs.iter().map(|run| run.len()).sum();
-        let mtu = link.out.mtu as usize;
-        let mtu = self.cut.longest.map_or(mtu, |longest| mtu.min(usize::from(longest)));
-        if self.header.len() + payload <= mtu {
+        let way = link.out.mtu as usize;
+        let (whole, mtu) = match self.cut.longest {
+            Longest::Any => (way, way),
+            Longest::AsCame(longest) => (way.min(longest.into()), way.min(longest.into())),
+            Longest::IfCut(longest) => (way, way.min(longest.into())),
+        };
+        if self.header.len() + payload <= whole {
             return self.emit_part(self.header, 0..payload, link, egress);
         }
         match self.cut.identification {
@@ -144,6 +163,8 @@ impl Datagram<'_> {
         if !may_be_cut || room == 0 || units > usize::from(ipv4::OFFSET) {
             return Err(DropReason::TooBig);
         }
+        let kept = if self.cut.dont_fragment { ipv4::DONT_FRAGMENT } else { 0 };
+        let field = field & !ipv4::DONT_FRAGMENT | kept;
         let mut buffer = [0; ipv4::LONGEST];
         let header = &mut buffer[..self.header.len()];
         header.copy_from_slice(self.header);

@@ -1,7 +1,7 @@
 //! Tunneling (TUN): the packet travels to the real server inside an IP packet of the director's own, alone
 //! (IPIP, RFC 2003, and its relatives between the two families) or behind a GUE or GRE header.
 
-use super::datagram::{Cut, Datagram, Link, offload_behind};
+use super::datagram::{Cut, Datagram, Link, Longest, offload_behind};
 use super::{decrement_ttl, finish_checksum, fits, segment};
 use crate::frame::{Egress, Offload};
 use crate::net::{FlowKey, Protocol};
@@ -117,7 +117,12 @@ pub fn emit<E: Egress + ?Sized>(
         let (header, encapsulation) = outer[..overhead].split_at(outer_ip(tunnel.destination));
         let [first, second, third] = piece.runs();
         let own = Cut::of(packet);
+        let same_family = packet.is_ipv4() == tunnel.destination.is_ipv4();
         let cut = Cut {
+            longest: match own.longest {
+                Longest::AsCame(longest) if !same_family => Longest::IfCut(longest),
+                longest => longest,
+            },
             identification: own.identification.or(packet.is_ipv4().then_some(u32::from(identification))),
             ..own
         };

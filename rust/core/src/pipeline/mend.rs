@@ -18,7 +18,10 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let icmp = packet.protocol() == packet.icmp_protocol();
         // What a later IPv6 fragment carries is not known until the first has come.
         let unknown = !packet.is_ipv4() && packet.fragment == Fragment::Later;
-        if !known && !icmp && !unknown {
+        let way = self.network().path(packet.destination());
+        // Linux routes IPv4 fragments one by one before they are put together, IPv6's afterwards.
+        let refused = packet.is_ipv4() && self.is_refused(packet, way);
+        if !known && !icmp && !unknown || refused {
             return self.host(packet);
         }
         let complete = match self.engine.reassembly.add(packet, self.now) {

@@ -258,7 +258,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         if packet.is_icmp() {
             return self.icmp(packet);
         }
-        if let Some(found) = self.engine.connections.find(&packet.flow) {
+        if let Some(found) = self.engine.connections.find(&packet.connection_flow()) {
             if found.outbound {
                 return self.outbound(packet, found);
             }

@@ -120,7 +120,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// An error that the director sends leaves as all that its host sends: one about a client's packet counts
     /// as sent to the client, where the reply would bear the same addresses (DR and TUN).
     fn count_error_about(&self, packet: &Packet<'_>) {
-        if let Some(found) = self.engine.connections.find(&packet.flow.reversed())
+        if let Some(found) = self.engine.connections.find(&packet.connection_flow().reversed())
             && found.outbound
         {
             self.count(found, icmp::length(packet));

@@ -26,9 +26,6 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         if !packet.is_relayed_error() {
             return self.host(packet);
         }
-        if !packet.is_ipv4() && packet.reassembled.is_some() {
-            return Verdict::Drop(DropReason::Fragment);
-        }
         let Some(quote) = Quote::of(packet) else { return self.host(packet) };
         let local = self.network().path(packet.destination()) == Some(Path::Local);
         if local

@@ -44,7 +44,11 @@ pub fn check(options: &[u8]) -> Options {
                 found = Options::SourceRoute;
                 length >= 3 && pointer >= 4 && entry(4)
             }
-            TIMESTAMP => length >= 4 && pointer >= 5 && timestamp_entry(option[3]).is_some_and(entry),
+            TIMESTAMP => {
+                let overflows = pointer > length && option.get(3).is_some_and(|flags| flags >> 4 == 15);
+                let sensible = length >= 4 && pointer >= 5 && !overflows;
+                sensible && timestamp_entry(option[3]).is_some_and(entry)
+            }
             _ => true,
         };
         if !fine {
@@ -159,9 +163,15 @@ mod tests {
 
     #[test]
     fn contradictions_and_routes_are_noticed() {
-        for malformed in
-            [&[7][..], &[7, 1], &[7, 9, 4, 0], &[7, 3, 3], &[7, 7, 6, 0, 0, 0, 0], &[68, 8, 5, 2, 0, 0, 0, 0]]
-        {
+        for malformed in [
+            &[7][..],
+            &[7, 1],
+            &[7, 9, 4, 0],
+            &[7, 3, 3],
+            &[7, 7, 6, 0, 0, 0, 0],
+            &[68, 8, 9, 0xf0, 0, 0, 0, 0],
+            &[68, 8, 5, 2, 0, 0, 0, 0],
+        ] {
             assert_eq!(check(malformed), Options::Malformed, "{malformed:?}");
         }
         assert_eq!(check(&[131, 7, 4, 10, 0, 0, 5, 0]), Options::SourceRoute);
