@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from fastlvs import CapabilityError
 from fastlvs.lab import Lab
-
-
-@pytest.fixture(scope="session")
-def namespaces() -> None:
-    """Skips where an ordinary user may not have namespaces, and says why. Root has to have them."""
-    try:
-        Lab().close()
-    except CapabilityError as error:
-        if os.geteuid() == 0:
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

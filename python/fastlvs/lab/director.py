@@ -21,10 +21,12 @@ __all__ = ["DirectorProcess", "director_program", "director_toml"]
 
 
 class DirectorProcess:
-    """A running ``fastlvs-run``. As a context manager it is ended with SIGTERM, and has to end well::
+    """A running ``fastlvs-run``.
 
-    with lab.run_director([service]) as director:
-        print(director.ready)
+    As a context manager it is ended with SIGTERM, and has to end well::
+
+        with lab.run_director([service]) as director:
+            print(director.ready)
     """
 
     def __init__(self, host: Host, configuration: str, *, timeout: float = 10.0) -> None:
