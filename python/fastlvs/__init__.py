@@ -12,6 +12,7 @@ from fastlvs.errors import CapabilityError, ConfigurationError, FastlvsError, In
 from fastlvs.network import Endpoint, Interface, Route
 from fastlvs.schedulers import Scheduler
 from fastlvs.service import Change, Forwarding, RealServer, VirtualService
+from fastlvs.statistics import Statistics
 from fastlvs.verdict import DropReason, Verdict
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Service",
     "Services",
     "Settings",
+    "Statistics",
     "Verdict",
     "VirtualService",
 ]

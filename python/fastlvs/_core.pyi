@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastlvs.engine import FrameLike, Mark, Settings
 from fastlvs.network import Endpoint, Interface, Route
 from fastlvs.service import Forwarding, ProtocolName, ServiceLike, VirtualService
+from fastlvs.statistics import Statistics
 from fastlvs.verdict import DropReason, Verdict
 
 __all__ = [
@@ -64,6 +65,7 @@ class Engine:
     def now(self) -> float: ...
     def apply(self, services: Sequence[VirtualService]) -> None: ...
     def edited(self, protocol: str, service: Endpoint, server: Endpoint) -> None: ...
+    def zero(self, service: tuple[str, Endpoint] | None) -> None: ...
     def services(self) -> Services: ...
     def set_settings(self, settings: Settings) -> None: ...
     def set_marks(self, rules: Sequence[Mark]) -> None: ...
@@ -156,6 +158,12 @@ class Services:
     def __getitem__(self, key: int | ServiceLike, /) -> Service:
         """A service by its place, or by anything that names it."""
     def __iter__(self) -> Iterator[Service]: ...
+    @property
+    def total(self) -> Statistics:
+        """What was counted of all of them together."""
+    @property
+    def rates(self) -> Statistics:
+        """How much of it there is in a second."""
 
 @final
 class Service:
@@ -189,6 +197,9 @@ class Service:
         """Whether every UDP datagram is scheduled for itself."""
     @property
     def servers(self) -> Servers: ...
+    @property
+    def rates(self) -> Statistics:
+        """How much there is of all that in a second: averages that follow the traffic within some 8 s."""
     @property
     def connections(self) -> int:
         """Connections scheduled so far."""
@@ -298,6 +309,9 @@ class Server:
     @property
     def overloaded(self) -> bool:
         """Whether its upper connection threshold keeps new connections away."""
+    @property
+    def rates(self) -> Statistics:
+        """How much there is of all that in a second: averages that follow the traffic within some 8 s."""
     @property
     def connections(self) -> int:
         """Connections scheduled so far."""

@@ -22,7 +22,7 @@ from fastlvs._core import Connections, Outcome, Services
 from fastlvs.balancer import Balancer
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import AddressLike, Interface, NetworkLike, Route, parse_address, parse_network
-from fastlvs.service import ProtocolName, RealServer, VirtualService, parse_timeouts
+from fastlvs.service import ProtocolName, RealServer, ServiceLike, VirtualService, parse_timeouts, service_key
 from fastlvs.verdict import DropReason
 
 if TYPE_CHECKING:
@@ -287,6 +287,14 @@ class Engine(Balancer):
         Until it is told there is plenty.
         """
         self._core.set_available_memory(size // 4096)
+
+    def zero(self, service: ServiceLike | None = None) -> None:
+        """Lets the counters of a service and its servers, or all of them, begin anew (``ipvsadm -Z``).
+
+        As in the kernel what came in the last two seconds may stay counted. Active and inactive connections
+        are no counters: they stay.
+        """
+        self._core.zero(None if service is None else service_key(service))
 
     @property
     def counters(self) -> Counters:

@@ -11,8 +11,6 @@ from kinds import packet
 from kinds.result import Scenario
 
 SCENARIOS = list(replay.read(replay.VECTORS / "packet.jsonl.xz"))
-DIFFERENT = {"dest_gone"}
-"""Scenarios in which connections do not end yet as the kernel's do."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["id"])
@@ -20,8 +18,7 @@ def test_every_frame_is_the_kernels(scenario: Scenario) -> None:
     result = packet.play(scenario)
     if result.set_aside:
         pytest.skip(result.set_aside)
-    if scenario["id"].partition("-")[0] not in DIFFERENT:
-        assert not result.differences
+    assert not result.differences
 
 
 def test_enough_is_played() -> None:

@@ -137,6 +137,7 @@ impl Plan {
 
     /// Lets the kernel at what the director needs no longer.
     pub fn tidy(&mut self) -> Result<(), Error> {
+        self.services.estimate(self.clock.now());
         self.leftovers.forget_idle();
         let live = self.live.load();
         let wanted =

@@ -88,8 +88,7 @@ impl Engine {
     }
 
     fn advance(&mut self, to: f64) {
-        self.now = self.now.max(Instant::from_secs_f64(to));
-        self.pipeline.advance(self.now);
+        self.pass_time(to);
     }
 
     #[getter]
@@ -113,6 +112,14 @@ impl Engine {
     fn edited(&mut self, protocol: &str, service: Text<Endpoint>, server: Text<Endpoint>) {
         let key = ServiceKey { protocol: service::protocol(protocol), address: service.0 };
         self.snapshot.services = Arc::new(self.snapshot.services.edited(&key, server.0));
+    }
+
+    fn zero(&self, service: Option<(String, Text<Endpoint>)>) {
+        let key = service.map(|(protocol, address)| ServiceKey {
+            protocol: service::protocol(&protocol),
+            address: address.0,
+        });
+        self.snapshot.services.zero(key.as_ref());
     }
 
     fn services(&self) -> Services {
@@ -166,6 +173,7 @@ impl Engine {
         if now > self.now {
             self.now = now;
             self.pipeline.advance(now);
+            self.snapshot.services.estimate(now);
         }
         now
     }

@@ -6,7 +6,7 @@ use crate::convert::{self, Text};
 use crate::scheduler::Schedulers;
 use crate::service::protocol_name;
 use fastlvs_core::net::Endpoint;
-use fastlvs_core::service::{Method, RealServer, ServiceTable, StatisticsValues, VirtualService};
+use fastlvs_core::service::{Method, RealServer, ServiceTable, Statistics, StatisticsValues, VirtualService};
 use numpy::PyArray1;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -17,7 +17,10 @@ use std::sync::Arc;
 
 /// The virtual services of an engine.
 #[pyclass(frozen, module = "fastlvs")]
-pub struct Services(Vec<Service>);
+pub struct Services {
+    services: Vec<Service>,
+    statistics: Arc<Statistics>,
+}
 
 /// One virtual service as an engine has it.
 #[pyclass(frozen, module = "fastlvs")]
@@ -44,37 +47,50 @@ impl Services {
             service: service.clone(),
             scheduler_errors: schedulers.get(service.key()).map_or(0, |scheduler| scheduler.failures()),
         };
-        Self(table.services().iter().map(view).collect())
+        let services = table.services().iter().map(view).collect();
+        Self { services, statistics: Arc::clone(table.statistics()) }
     }
 }
 
 #[pymethods]
 impl Services {
     fn __len__(&self) -> usize {
-        self.0.len()
+        self.services.len()
     }
 
     /// A service by its place, or by anything that names it.
     fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<Service> {
         if let Ok(index) = key.extract() {
-            return Ok(self.0[place(index, self.0.len())?].clone());
+            return Ok(self.services[place(index, self.services.len())?].clone());
         }
         let service_key = key.py().import("fastlvs.service")?.getattr("service_key")?;
         let (protocol, Text(address)) = service_key.call1((key,))?.extract::<(String, Text<Endpoint>)>()?;
         let named = |s: &&Service| s.protocol() == protocol && s.service.key().address == address;
-        let found = self.0.iter().find(named).cloned();
+        let found = self.services.iter().find(named).cloned();
         found.ok_or_else(|| PyKeyError::new_err(format!("no service {protocol} {address}")))
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        PyList::new(py, self.0.clone())?.try_iter()
+        PyList::new(py, self.services.clone())?.try_iter()
+    }
+
+    /// What was counted of all of them together.
+    #[getter]
+    fn total<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        statistics(py, self.statistics.values())
+    }
+
+    /// How much of it there is in a second.
+    #[getter]
+    fn rates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        statistics(py, self.statistics.rates())
     }
 
     /// As `ipvsadm -Ln --nosort` prints it.
     fn __repr__(&self) -> String {
         let head = "Prot LocalAddress:Port Scheduler Flags\n  \
                     -> RemoteAddress:Port           Forward Weight ActiveConn InActConn";
-        let services = self.0.iter().map(Service::lines);
+        let services = self.services.iter().map(Service::lines);
         std::iter::once(head.to_owned()).chain(services).collect::<Vec<_>>().join("\n")
     }
 }
@@ -164,6 +180,12 @@ impl Service {
     #[getter]
     fn out_bytes(&self) -> u64 {
         self.values().out_bytes
+    }
+
+    /// How much there is of all that in a second: averages that follow the traffic within some 8 s.
+    #[getter]
+    fn rates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        statistics(py, self.service.statistics().rates())
     }
 
     fn __repr__(&self) -> String {
@@ -406,6 +428,12 @@ impl Server {
         self.0.statistics.values().out_bytes
     }
 
+    /// How much there is of all that in a second: averages that follow the traffic within some 8 s.
+    #[getter]
+    fn rates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        statistics(py, self.0.statistics.rates())
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "<Server {} {} weight {}: {} active, {} inactive>",
@@ -416,6 +444,13 @@ impl Server {
             self.0.inactive()
         )
     }
+}
+
+/// Counters or rates as `fastlvs.Statistics`.
+fn statistics(py: Python<'_>, values: StatisticsValues) -> PyResult<Bound<'_, PyAny>> {
+    let StatisticsValues { connections, in_packets, in_bytes, out_packets, out_bytes } = values;
+    let class = py.import("fastlvs.statistics")?.getattr("Statistics")?;
+    class.call1((connections, in_packets, in_bytes, out_packets, out_bytes))
 }
 
 /// A server's line in ipvsadm's listing.

@@ -3,12 +3,14 @@
 mod find;
 mod real_server;
 mod spec;
+mod statistics;
 mod table;
 mod trash;
 mod virtual_service;
 
-pub use real_server::{Encapsulation, Method, RealServer, ServerId, Statistics, StatisticsValues};
+pub use real_server::{Encapsulation, Method, RealServer, ServerId};
 pub use spec::{Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};
+pub use statistics::{Statistics, StatisticsValues};
 pub use table::ServiceTable;
 pub(crate) use table::{FTP_DATA_PORT, FTP_PORT};
 pub use virtual_service::{Account, VirtualService};

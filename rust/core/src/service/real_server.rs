@@ -1,6 +1,6 @@
 //! A real server: who it is, what it may take, what it carries.
 
-use super::ServerSpec;
+use super::{ServerSpec, Statistics};
 use crate::net::Endpoint;
 use crate::time::Instant;
 use std::fmt;
@@ -338,71 +338,6 @@ impl fmt::Debug for RealServer {
             .field("active", &self.active())
             .field("inactive", &self.inactive())
             .finish_non_exhaustive()
-    }
-}
-
-/// Counters of a real server, a virtual service or everything.
-#[derive(Debug, Default)]
-pub struct Statistics {
-    connections: AtomicU64,
-    in_packets: AtomicU64,
-    in_bytes: AtomicU64,
-    out_packets: AtomicU64,
-    out_bytes: AtomicU64,
-}
-
-/// The values of [`Statistics`] at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StatisticsValues {
-    /// Connections scheduled.
-    pub connections: u64,
-    /// Packets from clients.
-    pub in_packets: u64,
-    /// Their bytes, IP header included.
-    pub in_bytes: u64,
-    /// Packets to clients that passed the director.
-    pub out_packets: u64,
-    /// Their bytes, IP header included.
-    pub out_bytes: u64,
-}
-
-impl Statistics {
-    /// Counts a scheduled connection.
-    pub fn connection(&self) {
-        self.connections.fetch_add(1, Relaxed);
-    }
-
-    /// Counts a packet from a client, `bytes` long with its IP header.
-    pub fn inbound(&self, bytes: u64) {
-        self.in_packets.fetch_add(1, Relaxed);
-        self.in_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// Counts a packet to a client, `bytes` long with its IP header.
-    pub fn outbound(&self, bytes: u64) {
-        self.out_packets.fetch_add(1, Relaxed);
-        self.out_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// Begins anew.
-    pub fn reset(&self) {
-        for counter in
-            [&self.connections, &self.in_packets, &self.in_bytes, &self.out_packets, &self.out_bytes]
-        {
-            counter.store(0, Relaxed);
-        }
-    }
-
-    /// What was counted so far.
-    #[must_use]
-    pub fn values(&self) -> StatisticsValues {
-        StatisticsValues {
-            connections: self.connections.load(Relaxed),
-            in_packets: self.in_packets.load(Relaxed),
-            in_bytes: self.in_bytes.load(Relaxed),
-            out_packets: self.out_packets.load(Relaxed),
-            out_bytes: self.out_bytes.load(Relaxed),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! All virtual services: an immutable snapshot that a worker reads, and how the next one is made.
 
+use super::statistics::Passes;
 use super::trash::Trash;
 use super::{
     RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, SpecError, Statistics, VirtualService,
@@ -25,6 +26,7 @@ pub struct ServiceTable {
     kinds: Kinds,
     last_id: u32,
     statistics: Arc<Statistics>,
+    passes: Arc<Passes>,
     trash: Trash,
 }
 
@@ -97,6 +99,28 @@ impl ServiceTable {
         &self.statistics
     }
 
+    /// Lets the rates follow what was counted. To be called at least every two seconds; all but one caller's
+    /// calls do nothing.
+    pub fn estimate(&self, now: Instant) {
+        self.passes.make(now, || {
+            let services = self.services.iter().map(VirtualService::statistics);
+            let servers = self.services.iter().flat_map(VirtualService::servers);
+            services.chain(servers.map(|server| &server.statistics)).chain([&*self.statistics])
+        });
+    }
+
+    /// Lets the counters of a service and its servers begin anew (`ipvsadm -Z`); `None`: all of them, and those of
+    /// everything.
+    pub fn zero(&self, service: Option<&ServiceKey>) {
+        for service in self.services.iter().filter(|known| service.is_none_or(|key| key == known.key())) {
+            service.statistics().zero();
+            service.servers().iter().for_each(|server| server.statistics.zero());
+        }
+        if service.is_none() {
+            self.statistics.zero();
+        }
+    }
+
     /// The table that agrees with `specs`, from `now` on. Services and servers that stay are kept by
     /// identity, with their counters and connections; so is a server that comes back to a service of the
     /// same name within two minutes of its last connection. Everything is checked before anything changes.
@@ -120,6 +144,7 @@ impl ServiceTable {
             kinds: Kinds::of(specs),
             last_id: self.last_id,
             statistics: Arc::clone(&self.statistics),
+            passes: Arc::clone(&self.passes),
             trash,
         };
         for spec in specs {

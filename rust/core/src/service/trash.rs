@@ -56,12 +56,12 @@ impl Trash {
     }
 
     /// The account of a service that is made anew. If connections of one of the same name are left, the one
-    /// that they refer to, whose counters begin at 0 again, as do its servers'.
+    /// that they refer to: it counts from 0 again, and its servers begin anew.
     pub(super) fn account_of(&self, service: &ServiceKey) -> Arc<Account> {
         let mut known = self.deleted.iter().filter(|d| d.service == *service).peekable();
         let account = known.peek().map(|d| Arc::clone(&d.account)).unwrap_or_default();
-        account.statistics.reset();
-        known.for_each(|d| d.server.statistics.reset());
+        account.statistics.forget();
+        known.for_each(|d| d.server.statistics.zero());
         account
     }
 
@@ -110,6 +110,7 @@ mod tests {
         assert!(Arc::ptr_eq(&server, &again.services()[0].servers()[0]), "its connection is still there");
         assert!(server.is_available());
         assert_eq!(server.statistics.values().connections, 1, "the service was there all the time");
+        again.estimate(after(1_000_000));
         let none = again.apply(&[], after(1_000_000)).unwrap();
         let anew = none.apply(&[spec(&["10.0.0.1:80"])], after(1_000_000)).unwrap();
         assert!(Arc::ptr_eq(&server, &anew.services()[0].servers()[0]));

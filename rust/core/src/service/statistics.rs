@@ -1,0 +1,204 @@
+//! What is counted of real servers, virtual services and everything, and the rates that follow from it.
+//!
+//! Counters are live. Rates are the kernel's: every 2 s each moves a quarter of the way to what these two
+//! seconds brought, so that about 8 s weigh. Beginning anew (`ipvsadm -Z`) is the kernel's too: what was counted
+//! since the last pass stays.
+
+use crate::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Time between two passes.
+const PASS: Duration = Duration::from_secs(2);
+/// After so many passes without traffic every rate is 0.
+const PASSES_TO_SILENCE: u64 = 100;
+
+/// Counters of a real server, a virtual service or everything. `Relaxed` everywhere: each counts for itself.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    connections: Counter,
+    in_packets: Counter,
+    in_bytes: Counter,
+    out_packets: Counter,
+    out_bytes: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    total: AtomicU64,
+    /// The total at the last pass.
+    seen: AtomicU64,
+    /// The total that is shown as 0.
+    base: AtomicU64,
+    /// The average of a second, times a power of two.
+    average: AtomicU64,
+}
+
+/// The values of [`Statistics`] at one moment, or how many there are in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatisticsValues {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Their bytes, IP header included.
+    pub in_bytes: u64,
+    /// Packets to clients that passed the director.
+    pub out_packets: u64,
+    /// Their bytes, IP header included.
+    pub out_bytes: u64,
+}
+
+impl Statistics {
+    /// Counts a scheduled connection.
+    pub fn connection(&self) {
+        self.connections.add(1);
+    }
+
+    /// Counts a packet from a client, `bytes` long with its IP header.
+    pub fn inbound(&self, bytes: u64) {
+        self.in_packets.add(1);
+        self.in_bytes.add(bytes);
+    }
+
+    /// Counts a packet to a client, `bytes` long with its IP header.
+    pub fn outbound(&self, bytes: u64) {
+        self.out_packets.add(1);
+        self.out_bytes.add(bytes);
+    }
+
+    /// Begins anew, from the last pass on.
+    pub fn zero(&self) {
+        for counter in self.counters() {
+            counter.base.store(counter.seen.load(Relaxed), Relaxed);
+            counter.average.store(0, Relaxed);
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&self) {
+        for counter in self.counters() {
+            counter.seen.store(counter.total.load(Relaxed), Relaxed);
+        }
+        self.zero();
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn values(&self) -> StatisticsValues {
+        self.map(|counter, _| counter.total.load(Relaxed).wrapping_sub(counter.base.load(Relaxed)))
+    }
+
+    /// What there is in a second.
+    #[must_use]
+    pub fn rates(&self) -> StatisticsValues {
+        self.map(|counter, scale| (counter.average.load(Relaxed) + (1 << (scale - 1)) - 1) >> scale)
+    }
+
+    /// The look of every two seconds; only one at a time.
+    fn pass(&self) {
+        self.map(Counter::pass);
+    }
+
+    fn counters(&self) -> [&Counter; 5] {
+        [&self.connections, &self.in_packets, &self.in_bytes, &self.out_packets, &self.out_bytes]
+    }
+
+    /// A value of each counter; averages of bytes have fewer binary places than those of things.
+    fn map(&self, value: impl Fn(&Counter, u32) -> u64) -> StatisticsValues {
+        const THINGS: u32 = 10;
+        const BYTES: u32 = 5;
+        StatisticsValues {
+            connections: value(&self.connections, THINGS),
+            in_packets: value(&self.in_packets, THINGS),
+            in_bytes: value(&self.in_bytes, BYTES),
+            out_packets: value(&self.out_packets, THINGS),
+            out_bytes: value(&self.out_bytes, BYTES),
+        }
+    }
+}
+
+impl Counter {
+    fn add(&self, count: u64) {
+        self.total.fetch_add(count, Relaxed);
+    }
+
+    /// Moves the average a quarter of the way, as the kernel does: rounded down, also when it falls.
+    fn pass(&self, scale: u32) -> u64 {
+        let total = self.total.load(Relaxed);
+        let new = total.wrapping_sub(self.seen.swap(total, Relaxed));
+        let rate = (new << (scale - 1)).cast_signed();
+        let average = self.average.load(Relaxed).cast_signed();
+        let moved = (average + ((rate - average) >> 2)).cast_unsigned();
+        self.average.store(moved, Relaxed);
+        moved
+    }
+}
+
+/// When the next pass is due, for all statistics of a table.
+#[derive(Debug)]
+pub(super) struct Passes {
+    /// In nanoseconds. Who moves it on makes the passes: the exchange is the only arbiter.
+    next: AtomicU64,
+}
+
+impl Default for Passes {
+    fn default() -> Self {
+        Self { next: AtomicU64::new((Instant::ZERO + PASS).as_nanos()) }
+    }
+}
+
+impl Passes {
+    /// Makes the passes that are due at `now`, over all `statistics`.
+    pub(super) fn make<'a, I>(&self, now: Instant, statistics: impl Fn() -> I)
+    where
+        I: Iterator<Item = &'a Statistics>,
+    {
+        let due = self.next.load(Relaxed);
+        if now.as_nanos() < due {
+            return;
+        }
+        let between = PASS.as_nanos() as u64;
+        let passes = (now.as_nanos() - due) / between + 1;
+        if self.next.compare_exchange(due, due + passes * between, Relaxed, Relaxed).is_ok() {
+            for _ in 0..passes.min(PASSES_TO_SILENCE) {
+                statistics().for_each(Statistics::pass);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn rates_approach_what_comes() {
+        let (passes, statistics) = (Passes::default(), Statistics::default());
+        let rates = |second: u64| {
+            passes.make(after(second), || std::iter::once(&statistics));
+            (statistics.rates().in_packets, statistics.rates().in_bytes)
+        };
+        (0..200).for_each(|_| statistics.inbound(1000));
+        assert_eq!(rates(1), (0, 0));
+        assert_eq!(rates(2), (25, 25_000), "a quarter of 100 packets a second");
+        (0..200).for_each(|_| statistics.inbound(1000));
+        assert_eq!(rates(4), (44, 43_750));
+        assert_eq!(rates(6), (33, 32_812));
+        assert_eq!(rates(1000), (0, 0));
+        assert_eq!(statistics.values().in_packets, 400);
+    }
+
+    #[test]
+    fn beginning_anew_leaves_what_no_pass_has_seen() {
+        let (passes, statistics) = (Passes::default(), Statistics::default());
+        statistics.connection();
+        passes.make(after(2), || std::iter::once(&statistics));
+        statistics.connection();
+        statistics.zero();
+        assert_eq!((statistics.values().connections, statistics.rates().connections), (1, 0));
+    }
+}
