@@ -9,7 +9,7 @@ use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{self, Ipv4, Ipv4Error};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::tcp::{self, Tcp};
-use crate::wire::udp::{self, Udp};
+use crate::wire::udp;
 use crate::wire::{icmp, sctp, u16_at};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -50,6 +50,8 @@ pub struct Packet<'a> {
     pub fragment_header: usize,
     /// What it was put together from, if it came in fragments.
     pub reassembled: Option<Fragments>,
+    /// Whether it ends inside its TCP, UDP or SCTP header.
+    pub cut_short: bool,
     /// Type of service, or traffic class.
     pub tos: u8,
     /// TCP's control bits; none when it is not TCP.
@@ -189,6 +191,16 @@ impl<'a> Packet<'a> {
         self.icmp_type().is_some_and(error)
     }
 
+    /// The name of what is wrong with a packet that is [cut short](Packet::cut_short).
+    #[must_use]
+    pub const fn cut_reason(&self) -> DropReason {
+        match self.flow.protocol {
+            Protocol::TCP => DropReason::MalformedTcp,
+            Protocol::UDP => DropReason::MalformedUdp,
+            _ => DropReason::MalformedSctp,
+        }
+    }
+
     /// Whether it is an ICMP message of the kinds that are relayed to who sent the packet that they are about.
     #[must_use]
     pub fn is_relayed_error(&self) -> bool {
@@ -235,8 +247,11 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn transport_header_length(&self) -> usize {
         match self.protocol() {
-            _ if self.fragment != Fragment::Whole => 0,
-            Protocol::TCP => usize::from(self.payload()[12] >> 4) * 4,
+            _ if self.fragment != Fragment::Whole || self.cut_short => 0,
+            // A header that says that it is shorter or longer than it can be is taken for as long as it can be.
+            Protocol::TCP => {
+                (usize::from(self.payload()[12] >> 4) * 4).clamp(tcp::HEADER, self.payload().len())
+            }
             Protocol::UDP => udp::HEADER,
             Protocol::SCTP => sctp::HEADER,
             protocol if protocol == self.icmp_protocol() => icmp::HEADER,
@@ -248,7 +263,7 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn checksum_field(&self) -> Option<usize> {
         match self.protocol() {
-            _ if self.fragment != Fragment::Whole => None,
+            _ if self.fragment != Fragment::Whole || self.cut_short => None,
             Protocol::TCP => Some(tcp::CHECKSUM),
             Protocol::UDP => Some(udp::CHECKSUM),
             Protocol::ICMPV6 if !self.is_ipv4() => Some(icmp::CHECKSUM),
@@ -332,6 +347,7 @@ fn parse_ipv4<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, Drop
         fragment,
         fragment_header: 0,
         reassembled: None,
+        cut_short: false,
         tos: header.tos(),
         tcp_flags: TcpFlags::NONE,
     };
@@ -366,6 +382,7 @@ fn parse_ipv6<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, Drop
             place => link.payload + place,
         },
         reassembled: None,
+        cut_short: false,
         tos: header.traffic_class(),
         tcp_flags: TcpFlags::NONE,
     };
@@ -383,30 +400,25 @@ fn with_transport(mut packet: Packet<'_>, malformed: DropReason) -> Result<Packe
     let payload = packet.payload();
     match (packet.fragment, packet.protocol()) {
         // The rest of the transport header may follow in another fragment.
-        (Fragment::First, Protocol::TCP | Protocol::UDP | Protocol::SCTP) if payload.len() >= 4 => {
-            set_ports(&mut packet, u16_at(payload, 0), u16_at(payload, 2));
-        }
-        (Fragment::First | Fragment::Later, _) => {}
-        (Fragment::Whole, Protocol::TCP) => {
-            let header = Tcp::parse(payload).ok_or(DropReason::MalformedTcp)?;
-            set_ports(&mut packet, header.source_port(), header.destination_port());
-            packet.tcp_flags = header.flags();
-        }
-        (Fragment::Whole, Protocol::UDP) => {
-            let header = Udp::parse(payload).ok_or(DropReason::MalformedUdp)?;
-            if !(udp::HEADER..=payload.len()).contains(&header.length()) {
-                return Err(DropReason::MalformedUdp);
+        (Fragment::Later, _) => {}
+        (fragment, Protocol::TCP | Protocol::UDP | Protocol::SCTP) => {
+            if payload.len() >= 4 {
+                set_ports(&mut packet, u16_at(payload, 0), u16_at(payload, 2));
             }
-            set_ports(&mut packet, header.source_port(), header.destination_port());
-        }
-        (Fragment::Whole, Protocol::SCTP) => {
-            if payload.len() < sctp::HEADER {
-                return Err(DropReason::MalformedSctp);
+            let needed = match packet.protocol() {
+                Protocol::TCP => tcp::HEADER,
+                Protocol::UDP => udp::HEADER,
+                _ => sctp::HEADER,
+            };
+            // The rest of a fragment's header may follow in another.
+            packet.cut_short = fragment == Fragment::Whole && payload.len() < needed;
+            if fragment == Fragment::Whole && packet.protocol() == Protocol::TCP && !packet.cut_short {
+                packet.tcp_flags = TcpFlags(payload[tcp::FLAGS]);
             }
-            set_ports(&mut packet, u16_at(payload, 0), u16_at(payload, 2));
         }
-        (Fragment::Whole, protocol) => {
-            if protocol == packet.icmp_protocol() && payload.len() < icmp::HEADER {
+        (fragment, protocol) => {
+            let message = fragment == Fragment::Whole && protocol == packet.icmp_protocol();
+            if message && payload.len() < icmp::HEADER {
                 return Err(DropReason::MalformedIcmp);
             }
         }
@@ -521,13 +533,6 @@ mod tests {
             ("cut in IPv4", &SYN[..33], Reason::MalformedIpv4),
             ("cut in TCP", &SYN[..53], Reason::MalformedIpv4),
             ("length 0, as BIG TCP writes it", &syn_with(&[(2, 0), (3, 0)]), Reason::MalformedIpv4),
-            ("TCP of 19 bytes", &syn_with(&[(3, 39)]), Reason::MalformedTcp),
-            ("TCP options beyond the end", &syn_with(&[(32, 0x60)]), Reason::MalformedTcp),
-            ("TCP header of 16 bytes", &syn_with(&[(32, 0x40)]), Reason::MalformedTcp),
-            ("UDP longer than its packet", &syn_with(&[(9, 17), (25, 21)]), Reason::MalformedUdp),
-            ("UDP shorter than its header", &syn_with(&[(9, 17), (25, 7)]), Reason::MalformedUdp),
-            ("UDP of 7 bytes", &syn_with(&[(9, 17), (3, 27)]), Reason::MalformedUdp),
-            ("SCTP of 11 bytes", &syn_with(&[(9, 132), (3, 31)]), Reason::MalformedSctp),
             ("ICMP of 7 bytes", &syn_with(&[(9, 1), (3, 27)]), Reason::MalformedIcmp),
             ("from a group", &syn_with(&[(12, 224)]), Reason::MartianSource),
             ("from loopback", &syn_with(&[(12, 127)]), Reason::MartianSource),
@@ -544,6 +549,26 @@ mod tests {
         let arp = [&SYN[..12], &[8, 6], &[0; 27]].concat();
         let frame = Frame { interface: InterfaceId(3), bytes: &arp, offload: Offload::NONE };
         assert_eq!(parse(&frame).err(), Some(Reason::MalformedArp));
+    }
+
+    #[test]
+    fn a_header_may_be_cut_short_or_lie_about_its_length() {
+        use DropReason as Reason;
+        for (name, bytes, reason) in [
+            ("TCP of 19 bytes", syn_with(&[(3, 39)]), Some(Reason::MalformedTcp)),
+            ("UDP of 7 bytes", syn_with(&[(9, 17), (3, 27)]), Some(Reason::MalformedUdp)),
+            ("SCTP of 11 bytes", syn_with(&[(9, 132), (3, 31)]), Some(Reason::MalformedSctp)),
+            ("TCP options beyond the end", syn_with(&[(32, 0x60)]), None),
+            ("TCP header of 16 bytes", syn_with(&[(32, 0x40)]), None),
+            ("UDP longer than its packet", syn_with(&[(9, 17), (25, 21)]), None),
+        ] {
+            let packet = read(&bytes).unwrap();
+            assert_eq!(packet.cut_short.then(|| packet.cut_reason()), reason, "{name}");
+            assert_eq!(packet.flow.destination.port, 80, "{name}");
+            let header = packet.transport_header_length();
+            assert!(header <= packet.payload().len() && (header == 0) == packet.cut_short, "{name}");
+        }
+        assert_eq!(read(&syn_with(&[(3, 23)])).unwrap().flow.source.port, 0, "not even ports");
     }
 
     #[test]

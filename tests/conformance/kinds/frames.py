@@ -166,7 +166,7 @@ def masked(frame: bytes, offsets: Iterable[int]) -> bytes:
     for offset in offsets:
         for field in fields:
             if offset in field:
-                for place in field:
+                for place in (place for place in field if place < len(frame)):
                     if field[1:] == (place + 1, place + 2):  # a flow label, whose first byte is not its own
                         blank[place] &= 0xF0
                     else:

@@ -74,6 +74,8 @@ class Host:
             return []
         if packet.version == 4 and checksum(packet.data[: packet.transport]):
             return []
+        if self._is_for_many_or_nobody(packet.destination):
+            return []
         broken = self._options(packet)
         if broken is not None:
             return self._error(packet, leg, PARAMETER_PROBLEM, 0, broken << 24) if broken else []
@@ -86,6 +88,13 @@ class Host:
     def is_local(self, address: Address) -> bool:
         own = any(address in leg.addresses.values() for leg in self.legs.values())
         return own or address.is_loopback or any(address in network for network in self.local)
+
+    def _is_for_many_or_nobody(self, address: Address) -> bool:
+        """Whether nothing is answered that comes for this address from outside."""
+        everybody = address == ip_address("255.255.255.255") or any(
+            network.version == 4 and address == network.broadcast_address for network, _ in self.links
+        )
+        return everybody or address.is_multicast or address.is_unspecified or address.is_loopback
 
     def hop(self, address: Address) -> Hop | None:
         """The way to an address."""

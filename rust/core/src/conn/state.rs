@@ -47,7 +47,7 @@ impl Event {
     #[must_use]
     pub fn of(packet: &Packet<'_>) -> Self {
         match packet.protocol() {
-            Protocol::TCP => Self::Tcp(packet.tcp_flags),
+            Protocol::TCP if !packet.cut_short => Self::Tcp(packet.tcp_flags),
             Protocol::SCTP => Self::Sctp(SctpEvent::of(packet.payload())),
             _ => Self::Other,
         }

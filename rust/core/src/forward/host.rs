@@ -46,11 +46,13 @@ pub fn answer<E: Egress + ?Sized>(
     egress: &mut E,
 ) -> Result<(), DropReason> {
     let many = packet.destination_mac.is_group();
-    if many || packet.fragment != Fragment::Whole || !checksum_is_right(packet) {
+    let whole = packet.fragment == Fragment::Whole && !packet.cut_short;
+    if many || !whole || !checksum_is_right(packet) {
         return Err(DropReason::HostSilent);
     }
     match (packet.protocol(), packet.tcp(), packet.icmp_type()) {
         (Protocol::TCP, Some(segment), _) => tcp_reset(packet, &segment, out, egress),
+        (Protocol::TCP, None, _) => Err(DropReason::HostSilent),
         (Protocol::UDP, _, _) => {
             icmp::port_unreachable(packet, packet.destination(), identification, out, egress)
                 .map_err(no_server_to_silent)
@@ -166,12 +168,17 @@ fn checksum_is_right(packet: &Packet<'_>) -> bool {
     }
     let payload = packet.payload();
     let covered = match packet.protocol() {
-        Protocol::UDP if packet.is_ipv4() && u16_at(payload, udp::CHECKSUM) == 0 => return true,
-        Protocol::UDP => &payload[..usize::from(u16_at(payload, 4))],
+        Protocol::UDP => match payload.get(..usize::from(u16_at(payload, 4))) {
+            Some(covered) if covered.len() >= udp::HEADER => covered,
+            _ => return false,
+        },
         Protocol::ICMP if packet.is_ipv4() => return Sum::ZERO.bytes(payload).checksum() == 0,
         _ if packet.checksum_field().is_some() => payload,
         _ => return true,
     };
+    if packet.protocol() == Protocol::UDP && packet.is_ipv4() && u16_at(payload, udp::CHECKSUM) == 0 {
+        return true;
+    }
     let pseudo = Sum::pseudo_header(packet.source(), packet.destination(), packet.protocol(), covered.len());
     pseudo.bytes(covered).checksum() == 0
 }

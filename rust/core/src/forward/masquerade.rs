@@ -67,6 +67,9 @@ fn send<E: Egress + ?Sized>(
     if packet.fragment != Fragment::Whole {
         return Err(DropReason::Fragment);
     }
+    if packet.cut_short {
+        return Err(packet.cut_reason());
+    }
     let family = |address: IpAddr| address.is_ipv4() == packet.is_ipv4();
     if !family(rewrite.source.address) || !family(rewrite.destination.address) {
         return Err(DropReason::NoRoute);
@@ -162,8 +165,11 @@ fn rewrite_transport(
 
 /// The checksum of a UDP packet whose field is 0, over as much of the data as its length says.
 fn udp_checksum(rewrite: &Rewrite, transport: &[u8], data: &[u8]) -> u16 {
-    let length = usize::from(u16_at(transport, 4));
-    let data = &data[..data.len().min(length.saturating_sub(udp::HEADER))];
+    // A length that cannot be is not the length that a receiver sums by.
+    let said = usize::from(u16_at(transport, 4));
+    let whole = udp::HEADER + data.len();
+    let length = if (udp::HEADER..=whole).contains(&said) { said } else { whole };
+    let data = &data[..length - udp::HEADER];
     let source = rewrite.source.address;
     let sum = Sum::pseudo_header(source, rewrite.destination.address, Protocol::UDP, length);
     udp::never_zero(sum.bytes(transport).bytes(data).checksum())

@@ -91,7 +91,8 @@ pub fn emit<E: Egress + ?Sized>(
     }
     let overhead = overhead(tunnel.destination, tunnel.encapsulation);
     let fits_way = fits(packet, out.mtu.saturating_sub(overhead));
-    let may_be_cut = packet.is_ipv4() && !(packet.dont_fragment && tunnel.path_mtu_discovery);
+    let whole = packet.dont_fragment && tunnel.path_mtu_discovery && !packet.is_icmp_error();
+    let may_be_cut = packet.is_ipv4() && !whole;
     let fits_length = fits(packet, u32::from(u16::MAX) - overhead);
     if !fits_length || !fits_way && !may_be_cut {
         return Err(DropReason::TooBig);

@@ -360,6 +360,9 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             }
             None => return self.host(packet),
         };
+        if packet.cut_short {
+            return Verdict::Drop(packet.cut_reason());
+        }
         if self.origin == Origin::Wire && packet.ttl <= 1 {
             return self.reply_too_old(packet);
         }

@@ -55,6 +55,9 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         let Some(service) = self.service(&packet.flow) else {
             return self.stray(packet);
         };
+        if packet.cut_short {
+            return Verdict::Drop(packet.cut_reason());
+        }
         match self.may_start(packet) {
             Some(true) => {}
             Some(false) => return self.host(packet),

@@ -4,6 +4,8 @@ use super::{u16_at, u32_at};
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
+/// Where the control bits stand.
+pub const FLAGS: usize = 13;
 /// Where the checksum stands.
 pub const CHECKSUM: usize = 16;
 
