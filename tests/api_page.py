@@ -27,7 +27,16 @@ SECTIONS = {
     "Run it": ("Director", "Engine", "Settings", "Interface", "Route", "Mark"),
     "Choose": ("Scheduler", "Flow", "Servers", "Server"),
     "Look": (
-        *("Services", "Service", "Connections", "Connection", "Outcome", "Verdict", "DropReason"),
+        *(
+            "Services",
+            "Service",
+            "Connections",
+            "Connection",
+            "Statistics",
+            "Outcome",
+            "Verdict",
+            "DropReason",
+        ),
         *("Counters", "DirectorCounters"),
     ),
     "Errors": (
