@@ -43,6 +43,13 @@ def named(page: str) -> list[str]:
     return re.findall(r"^(?:#+ .+|- `[a-z_]+\(.*?\)(?: -> .+?)?`|- `[A-Za-z_]+: .+?`)", page, re.M)
 
 
+@pytest.mark.parametrize("scheduler", _core.SCHEDULERS)
+def test_schedulers_are_explained(scheduler: str) -> None:
+    assert f"\n| `{scheduler}` |" in (ROOT / "docs/explanation/schedulers.md").read_text()
+    for page in ("README.md", "docs/reference/configuration.md"):
+        assert re.search(rf"\b{scheduler}\b", (ROOT / page).read_text()), page
+
+
 @pytest.mark.parametrize("error", [fastlvs.FastlvsError, *fastlvs.FastlvsError.__subclasses__()])
 def test_errors_have_their_exit_status(error: type[fastlvs.FastlvsError]) -> None:
     name = error.__name__ if error.__name__ in fastlvs.__all__ else f"lab.{error.__name__}"
