@@ -57,10 +57,10 @@ def datagram(version: int, payload: bytes) -> Any:
 def cut(packet: Any, size: int) -> list[bytes]:
     """The packet in fragments with ``size`` bytes of payload."""
     if packet.version == 4:
-        return [bytes(piece) for piece in fragment(packet, size)]
+        return [bytes(piece) for piece in fragment(packet, size)]  # type: ignore[no-untyped-call]
     # scapy cuts at a length of the whole packet, where there is a fragment header.
     whole = IPv6(src=packet.src, dst=packet.dst) / IPv6ExtHdrFragment(id=9) / packet.payload
-    return [bytes(piece) for piece in fragment6(whole, 48 + size)]
+    return [bytes(piece) for piece in fragment6(whole, 48 + size)]  # type: ignore[no-untyped-call]
 
 
 def joined(version: int, frames: list[bytes]) -> bytes:
@@ -69,9 +69,9 @@ def joined(version: int, frames: list[bytes]) -> bytes:
     if len(packets) == 1:
         return bytes(packets[0])
     if version == 4:
-        [whole] = defragment(packets)
+        [whole] = defragment(packets)  # type: ignore[no-untyped-call]
         return bytes(whole)
-    return bytes(defragment6(packets))
+    return bytes(defragment6(packets))  # type: ignore[no-untyped-call]
 
 
 def blank(version: int, packet: bytes) -> bytes:

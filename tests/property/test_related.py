@@ -52,7 +52,7 @@ def opened(version: int, port: int, payload: bytes) -> tuple[lvs.Engine, Any, An
 def is_right(packet: bytes) -> bool:
     """Whether scapy writes the same checksums."""
     parsed = (IP if packet[0] >> 4 == 4 else IPv6)(packet)
-    again = parsed.copy()
+    again: Any = parsed.copy()
     if parsed.version == 4:
         del again.chksum, again[ICMP].chksum
     else:
