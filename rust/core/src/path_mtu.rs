@@ -1,6 +1,8 @@
 //! What routers said about the longest packet that reaches an address (RFC 1191).
 
 use crate::time::{Duration, Instant};
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// The least that a router is believed, in bytes (Linux's `min_pmtu`): a smaller number is more likely a lie.
@@ -12,11 +14,10 @@ const ADDRESSES: usize = 256;
 
 /// Path MTUs by address.
 #[derive(Debug, Default)]
-pub struct PathMtus(Vec<Learnt>);
+pub struct PathMtus(HashMap<IpAddr, Learnt, RandomState>);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Learnt {
-    address: IpAddr,
     mtu: u32,
     until: Instant,
 }
@@ -25,7 +26,10 @@ impl PathMtus {
     /// What the way to `address` takes, if less than `mtu`, which its first link does.
     #[must_use]
     pub fn limit(&self, address: IpAddr, mtu: u32, now: Instant) -> u32 {
-        let learnt = self.0.iter().find(|learnt| learnt.address == address && learnt.until > now);
+        if self.0.is_empty() {
+            return mtu;
+        }
+        let learnt = self.0.get(&address).filter(|learnt| learnt.until > now);
         learnt.map_or(mtu, |learnt| learnt.mtu.min(mtu))
     }
 
@@ -34,11 +38,13 @@ impl PathMtus {
         if told >= known {
             return;
         }
-        self.0.retain(|learnt| learnt.address != address);
-        if self.0.len() == ADDRESSES {
-            self.0.remove(0);
+        if self.0.len() == ADDRESSES && !self.0.contains_key(&address) {
+            let oldest = self.0.iter().min_by_key(|(address, learnt)| (learnt.until, **address));
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.0.remove(&oldest);
+            }
         }
-        self.0.push(Learnt { address, mtu: told.max(LEAST), until: now + LIFE });
+        self.0.insert(address, Learnt { mtu: told.max(LEAST), until: now + LIFE });
     }
 }
 
@@ -59,9 +65,10 @@ mod tests {
         mtus.learn(address, 0, 1300, start);
         assert_eq!(mtus.limit(address, 1500, start), LEAST);
         assert_eq!(mtus.limit(address, 1500, start + LIFE), 1500);
+        let later = start + Duration::from_secs(1);
         for number in 0..ADDRESSES {
-            mtus.learn(IpAddr::from([10, 1, (number >> 8) as u8, number as u8]), 1000, 1500, start);
+            mtus.learn(IpAddr::from([10, 1, (number >> 8) as u8, number as u8]), 1000, 1500, later);
         }
-        assert_eq!(mtus.limit(address, 1500, start), 1500, "forgotten for others");
+        assert_eq!(mtus.limit(address, 1500, later), 1500, "forgotten for others");
     }
 }
