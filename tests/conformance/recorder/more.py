@@ -391,7 +391,6 @@ def more_malformed(seed, i, rng, v6):
     for n in (7, 4, 0, 8, 20, 27, 28):
         r.inj("c", trunc(x, n), "icmp of %d bytes" % n)
     if not v6:
-        e.flow(r, 17, cport=777)
         for src in (
             "0.0.0.0",
             "0.1.2.3",
