@@ -19,6 +19,7 @@ demo: setup ## real HTTP through NAT, DR and TUN with every scheduler, in networ
 
 test: setup ## run all tests
 	cargo test --workspace --locked
+	cargo test --locked --quiet --package fastlvs-core --features loom --lib loom_models
 	.venv/bin/pytest -q
 
 lint: setup ## formatting, lints and types, warnings refused

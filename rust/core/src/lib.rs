@@ -36,6 +36,7 @@ pub mod reassembly;
 pub mod scheduler;
 pub mod service;
 pub mod settings;
+mod shared;
 pub mod time;
 pub mod trace;
 pub mod verdict;

@@ -12,9 +12,10 @@ use super::least::Least;
 use super::locality::Locality;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use crate::service::RealServer;
+use crate::shared::AtomicU32;
 use crate::time::Instant;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The destinations and the ids of their servers. `Relaxed` is enough for an id: it is looked up in the
 /// list of the moment, and when two workers write, either's choice is a good one.
@@ -48,7 +49,10 @@ impl Scheduler for LocalityBased {
             let id = entry.value.load(Relaxed);
             servers.iter().position(|server| server.id().0 == id)
         });
-        let fits = |place: &usize| servers[*place].weight() > 0 && !is_overloaded(&servers[*place], servers);
+        let fits = |place: &usize| {
+            let server = &servers[*place];
+            server.weight() > 0 && server.is_available() && !is_overloaded(server, servers)
+        };
         if let Some(place) = kept.filter(fits) {
             return Selection::Server(place);
         }
@@ -66,7 +70,7 @@ impl Scheduler for LocalityBased {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::super::testing::{flow, pick, servers};
     use super::*;

@@ -13,8 +13,8 @@ use super::least::Least;
 use super::locality::Locality;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use crate::service::{RealServer, ServerId};
+use crate::shared::ArcSwap;
 use crate::time::Instant;
-use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// The destinations and their sets. A set is immutable and replaced as a whole, so that whoever walks it
@@ -116,7 +116,7 @@ fn newcomer(servers: Servers<'_>, remember: impl FnOnce(&Arc<RealServer>)) -> Se
     place.into()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::super::SchedulerFlags;
     use super::super::testing::{flow, servers};
@@ -153,5 +153,34 @@ mod tests {
         assert_eq!(members(), [1, 0], "exactly the expiration time does not shrink the set");
         assert_eq!(at(101), 2, "3 active are more than weight 2");
         assert_eq!(members(), [2, 1], "the most loaded member left");
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+mod loom_models {
+    use super::super::testing::{flow, model, pick, servers};
+    use super::*;
+    use loom::thread;
+
+    /// Two workers find the only member overloaded: both choose the newcomer, which joins once.
+    #[test]
+    fn a_member_joins_once() {
+        model(|| {
+            let list = Arc::new(servers(&[1, 2]));
+            let lblcr = Arc::new(LocalityReplicated::new(Instant::ZERO));
+            let choose = |lblcr: &LocalityReplicated, list: &[Arc<RealServer>]| {
+                pick(lblcr, list, flow("192.0.2.1", "10.9.9.1"), Instant::ZERO)
+            };
+            assert_eq!(choose(&lblcr, &list), 0);
+            (0..2).for_each(|_| {
+                list[0].bind();
+                list[0].set_active(true);
+            });
+            let (same, servers) = (Arc::clone(&lblcr), Arc::clone(&list));
+            let other = thread::spawn(move || choose(&same, &servers));
+            assert_eq!((choose(&lblcr, &list), other.join().expect("the model's thread")), (1, 1));
+            let entry = lblcr.destinations.find([10, 9, 9, 1].into(), Instant::ZERO).expect("the entry");
+            assert_eq!(entry.value.load().members.len(), 2);
+        });
     }
 }

@@ -11,13 +11,14 @@
 //! whoever asks at or after such a time does the looks that are due.
 
 use super::hash::{fold, leading_bits};
+use crate::shared::{ArcSwap, AtomicU64, AtomicUsize};
 use crate::time::{Duration, Instant};
-use arc_swap::ArcSwapOption;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-const BITS: u32 = 10;
+/// A model gets along with fewer buckets.
+const BITS: u32 = if cfg!(feature = "loom") { 1 } else { 10 };
 const BUCKETS: usize = 1 << BITS;
 /// With more entries than this, each look removes some.
 const COMFORTABLE: usize = 16 * BUCKETS;
@@ -35,7 +36,7 @@ const LOOKS_AT_ONCE: u64 = 3 * LOOKS_TO_EXPIRATION;
 /// Destinations and what is remembered of each.
 #[derive(Debug)]
 pub(super) struct Locality<V> {
-    buckets: Box<[ArcSwapOption<Bucket<V>>]>,
+    buckets: Box<[ArcSwap<Bucket<V>>]>,
     entries: AtomicUsize,
     /// When the next look is due, in nanoseconds. Who moves it on does the look: the exchange is the only
     /// arbiter, so `Relaxed` is enough.
@@ -63,7 +64,7 @@ impl<V> Locality<V> {
     /// A table without entries, whose first look is due a beat after `now`.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            buckets: (0..BUCKETS).map(|_| ArcSwapOption::empty()).collect(),
+            buckets: (0..BUCKETS).map(|_| ArcSwap::from_pointee(Bucket::new())).collect(),
             entries: AtomicUsize::new(0),
             next_look: AtomicU64::new((now + BEAT).as_nanos()),
             looks: AtomicU64::new(1),
@@ -74,7 +75,7 @@ impl<V> Locality<V> {
     /// What is remembered of `address`, which is used now.
     pub(super) fn find(&self, address: IpAddr, now: Instant) -> Option<Arc<Entry<V>>> {
         let bucket = self.bucket(address).load();
-        let entry = bucket.as_ref()?.iter().find(|entry| entry.address == address)?;
+        let entry = bucket.iter().find(|entry| entry.address == address)?;
         entry.last_use.store(now.as_nanos(), Relaxed);
         Some(Arc::clone(entry))
     }
@@ -82,22 +83,23 @@ impl<V> Locality<V> {
     /// Remembers `value` for `address`; nothing when the table is full, or when another worker was
     /// quicker: the one who comes second finds that entry next time.
     pub(super) fn insert(&self, address: IpAddr, value: V, now: Instant) {
-        // A worker may pass while another adds the last entry: the limit is exceeded by at most the
-        // number of workers.
-        if self.entries.load(Relaxed) >= FULL {
+        // Counted before it can be seen, so that nobody takes off what is not yet counted.
+        if self.entries.fetch_add(1, Relaxed) >= FULL {
+            self.entries.fetch_sub(1, Relaxed);
             return;
         }
         let last_use = AtomicU64::new(now.as_nanos());
         let new = Arc::new(Entry { address, last_use, value });
-        let before = self.bucket(address).rcu(|bucket| {
-            let known = bucket.iter().flat_map(|bucket| bucket.iter());
-            if known.clone().any(|entry| entry.address == address) {
-                return bucket.clone();
+        let mut is_new = false;
+        self.bucket(address).rcu(|bucket| {
+            is_new = bucket.iter().all(|entry| entry.address != address);
+            if !is_new {
+                return Arc::clone(bucket);
             }
-            Some(Arc::new(std::iter::once(&new).chain(known).map(Arc::clone).collect()))
+            Arc::new(std::iter::once(&new).chain(bucket.iter()).map(Arc::clone).collect())
         });
-        if !before.iter().flat_map(|bucket| bucket.iter()).any(|entry| entry.address == address) {
-            self.entries.fetch_add(1, Relaxed);
+        if !is_new {
+            self.entries.fetch_sub(1, Relaxed);
         }
     }
 
@@ -151,25 +153,24 @@ impl<V> Locality<V> {
     fn forget(&self, bucket: usize, when: Instant, idle: Duration) {
         let is_old = |entry: &Arc<Entry<V>>| when >= Instant::from_nanos(entry.last_use.load(Relaxed)) + idle;
         let all = &self.buckets[bucket];
-        if !all.load().iter().flat_map(|bucket| bucket.iter()).any(is_old) {
+        if !all.load().iter().any(is_old) {
             return;
         }
         let mut forgotten = 0;
         all.rcu(|bucket| {
-            let (old, kept): (Bucket<V>, Bucket<V>) =
-                bucket.iter().flat_map(|bucket| bucket.iter()).map(Arc::clone).partition(is_old);
+            let (old, kept): (Bucket<V>, Bucket<V>) = bucket.iter().map(Arc::clone).partition(is_old);
             forgotten = old.len();
-            (!kept.is_empty()).then(|| Arc::new(kept))
+            kept
         });
         self.entries.fetch_sub(forgotten, Relaxed);
     }
 
-    fn bucket(&self, address: IpAddr) -> &ArcSwapOption<Bucket<V>> {
+    fn bucket(&self, address: IpAddr) -> &ArcSwap<Bucket<V>> {
         &self.buckets[leading_bits(fold(address), BITS)]
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
 
@@ -222,5 +223,48 @@ mod tests {
         table.tidy(after(360), DAY);
         let goal = LARGEST_GOAL.min((FULL - COMFORTABLE) * 4 / 3);
         assert!((FULL - goal - 64..=FULL - goal).contains(&table.len()), "{}", table.len());
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+mod loom_models {
+    use super::super::testing::model;
+    use super::*;
+    use loom::thread;
+
+    fn address(number: u32) -> IpAddr {
+        std::net::Ipv4Addr::from_bits(number).into()
+    }
+
+    /// Two workers meet the same new destination: one entry, which both find.
+    #[test]
+    fn a_destination_is_remembered_once() {
+        model(|| {
+            let table = Arc::new(Locality::new(Instant::ZERO));
+            let same = Arc::clone(&table);
+            let other = thread::spawn(move || same.insert(address(1), 'a', Instant::ZERO));
+            table.insert(address(1), 'b', Instant::ZERO);
+            other.join().expect("the model's thread");
+            assert_eq!(table.len(), 1);
+            assert!(table.find(address(1), Instant::ZERO).is_some());
+        });
+    }
+
+    /// A worker remembers a destination while another forgets old ones: nothing new is lost, and the number of
+    /// entries is right.
+    #[test]
+    fn forgetting_loses_nothing_new() {
+        model(|| {
+            let table = Arc::new(Locality::new(Instant::ZERO));
+            table.insert(address(1), 'a', Instant::ZERO);
+            let later = Instant::ZERO + Duration::from_secs(1_800);
+            let same = Arc::clone(&table);
+            let other = thread::spawn(move || same.insert(address(2), 'b', later));
+            table.tidy(later, Duration::from_secs(600));
+            other.join().expect("the model's thread");
+            assert!(table.find(address(1), later).is_none());
+            assert_eq!(table.find(address(2), later).map(|entry| entry.value), Some('b'));
+            assert_eq!(table.len(), 1);
+        });
     }
 }

@@ -195,4 +195,13 @@ mod testing {
             Selection::NoServer => -1,
         }
     }
+
+    /// Runs a model: every order in which its threads can meet, with at most three turns taken from a thread that
+    /// could go on.
+    #[cfg(feature = "loom")]
+    pub fn model(run: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(run);
+    }
 }

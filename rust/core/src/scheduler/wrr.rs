@@ -7,8 +7,9 @@
 
 use super::hash::greatest_common_divisor;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
+use crate::shared::AtomicU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What follows from the list, and the position that all snapshots share.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl WeightedRoundRobin {
         let (mut from, mut restarted, mut last_pass) = (began.map_or(0, |place| place + 1), false, false);
         loop {
             for (place, server) in servers.iter().enumerate().skip(from) {
-                if !server.is_overloaded() && server.weight() >= threshold {
+                if server.weight() >= threshold && server.is_usable() {
                     return (Some(place), pack(server.id().0, threshold));
                 }
                 if last_pass && began == Some(place) {
@@ -104,7 +105,7 @@ impl WeightedRoundRobin {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::super::testing::{picks, servers};
     use super::*;
@@ -128,5 +129,27 @@ mod tests {
             wrr = wrr.successor(ServerEvent::Added(list[0].id()), &list);
         }
         assert_eq!(picks(&*wrr, &list, 6), [0, 1, 0, 0, 0, 1]);
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+mod loom_models {
+    use super::super::testing::{model, picks, servers};
+    use super::*;
+    use loom::thread;
+
+    /// Two workers share a cycle: every server is chosen as often as its weight says.
+    #[test]
+    fn a_cycle_is_exact_whoever_chooses() {
+        model(|| {
+            let list = Arc::new(servers(&[2, 1]));
+            let wrr = Arc::new(WeightedRoundRobin::new(&list));
+            let (same, servers) = (Arc::clone(&wrr), Arc::clone(&list));
+            let other = thread::spawn(move || picks(&*same, &servers, 2));
+            let mut chosen = picks(&*wrr, &list, 1);
+            chosen.extend(other.join().expect("the model's thread"));
+            chosen.sort_unstable();
+            assert_eq!(chosen, [0, 0, 1]);
+        });
     }
 }

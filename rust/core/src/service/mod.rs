@@ -1,6 +1,7 @@
 //! What is balanced: virtual services, their real servers, and the table of both.
 
 mod find;
+mod load;
 mod real_server;
 mod spec;
 mod statistics;

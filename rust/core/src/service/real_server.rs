@@ -1,10 +1,12 @@
 //! A real server: who it is, what it may take, what it carries.
 
+use super::load::Load;
 use super::{ServerSpec, Statistics};
 use crate::net::Endpoint;
+use crate::shared::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use crate::time::Instant;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Names a real server for the life of its service table; never 0, never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -97,8 +99,8 @@ impl Encapsulation {
 /// A real server of one virtual service. Shared by identity between service tables, connections and
 /// schedulers, so that its counters and connections outlive every edit.
 ///
-/// All fields that change are atomics of their own: readers want each value, never several that
-/// belong together, so `Relaxed` is enough everywhere here.
+/// The fields that change are atomics of their own: readers want each value, never several that belong
+/// together, so `Relaxed` is enough for all of them; what belongs together is in its load.
 pub struct RealServer {
     id: ServerId,
     endpoint: Endpoint,
@@ -106,15 +108,11 @@ pub struct RealServer {
     encapsulation: AtomicU32,
     weight: AtomicU32,
     last_weight: AtomicU32,
-    upper: AtomicU32,
-    lower: AtomicU32,
-    active: AtomicU32,
-    inactive: AtomicU32,
+    load: Load,
     persistent: AtomicU32,
     available: AtomicBool,
     /// When its last connection or template ended, in nanoseconds.
     left: AtomicU64,
-    overloaded: AtomicBool,
     /// What it has been sent and what came back.
     pub statistics: Statistics,
 }
@@ -130,14 +128,10 @@ impl RealServer {
             encapsulation: AtomicU32::new(Encapsulation::Ipip.number()),
             weight: AtomicU32::new(weight),
             last_weight: AtomicU32::new(weight),
-            upper: AtomicU32::new(0),
-            lower: AtomicU32::new(0),
-            active: AtomicU32::new(0),
-            inactive: AtomicU32::new(0),
+            load: Load::default(),
             persistent: AtomicU32::new(0),
             available: AtomicBool::new(true),
             left: AtomicU64::new(0),
-            overloaded: AtomicBool::new(false),
             statistics: Statistics::default(),
         }
     }
@@ -181,13 +175,13 @@ impl RealServer {
     /// Connections that count as active (spec: TCP established or opening).
     #[must_use]
     pub fn active(&self) -> u32 {
-        self.active.load(Relaxed)
+        self.load.active()
     }
 
     /// All its other connections.
     #[must_use]
     pub fn inactive(&self) -> u32 {
-        self.inactive.load(Relaxed)
+        self.load.inactive()
     }
 
     /// Persistence templates that name it.
@@ -199,7 +193,7 @@ impl RealServer {
     /// The upper and the lower connection threshold; 0 = none.
     #[must_use]
     pub fn thresholds(&self) -> (u32, u32) {
-        (self.upper.load(Relaxed), self.lower.load(Relaxed))
+        self.load.thresholds()
     }
 
     /// Whether it is configured in its service (a deleted server lives on for its connections).
@@ -211,13 +205,14 @@ impl RealServer {
     /// Whether its upper threshold keeps new connections away.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        self.overloaded.load(Relaxed)
+        self.load.is_overloaded()
     }
 
-    /// Whether a scheduler may choose it: weight above 0 and not overloaded.
+    /// Whether a scheduler may choose it: weight above 0, not overloaded, and not deleted while a worker still
+    /// has the list with it.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.weight() > 0 && !self.is_overloaded()
+        self.weight() > 0 && !self.is_overloaded() && self.is_available()
     }
 
     /// Whether it is as `spec` wishes.
@@ -254,77 +249,43 @@ impl RealServer {
 
     /// Sets the thresholds as an edit does: a raised or removed upper one lifts the overload.
     pub fn set_thresholds(&self, upper: u32, lower: u32) {
-        let old = self.upper.swap(upper, Relaxed);
-        self.lower.store(lower, Relaxed);
-        if upper == 0 || upper > old {
-            self.overloaded.store(false, Relaxed);
-        }
+        self.load.set_thresholds(upper, lower);
     }
 
     /// A new connection is bound: inactive until its state says otherwise.
     pub fn bind(&self) {
-        self.inactive.fetch_add(1, Relaxed);
-        self.watch_upper();
+        self.load.add();
     }
 
-    /// A persistence template is bound.
+    /// A connection ended at `when`.
+    pub fn unbind(&self, was_active: bool, when: Instant) {
+        self.left.fetch_max(when.as_nanos(), Relaxed);
+        self.load.remove(was_active);
+    }
+
+    /// A connection became active, or ceased to be.
+    pub fn set_active(&self, active: bool) {
+        self.load.set_active(active);
+    }
+
+    /// A persistence template is bound. It counts for no threshold, but lets them be looked at.
     pub fn bind_template(&self) {
         self.persistent.fetch_add(1, Relaxed);
-        self.watch_upper();
+        self.load.after_more();
+    }
+
+    /// A persistence template ended at `when`.
+    pub fn unbind_template(&self, when: Instant) {
+        self.left.fetch_max(when.as_nanos(), Relaxed);
+        self.persistent.fetch_sub(1, Relaxed);
+        self.load.after_less();
     }
 
     /// When its last connection or template ended; `None` while it has any.
     #[must_use]
     pub fn idle_since(&self) -> Option<Instant> {
-        let idle = self.total() == 0 && self.persistent() == 0;
+        let idle = self.load.total() == 0 && self.persistent() == 0;
         idle.then(|| Instant::from_nanos(self.left.load(Relaxed)))
-    }
-
-    /// A connection ended at `when`.
-    pub fn unbind(&self, was_active: bool, when: Instant) {
-        let counter = if was_active { &self.active } else { &self.inactive };
-        counter.fetch_sub(1, Relaxed);
-        self.watch_lower(when);
-    }
-
-    /// A persistence template ended at `when`.
-    pub fn unbind_template(&self, when: Instant) {
-        self.persistent.fetch_sub(1, Relaxed);
-        self.watch_lower(when);
-    }
-
-    /// Active and inactive connections; templates do not count.
-    fn total(&self) -> u64 {
-        u64::from(self.active()) + u64::from(self.inactive())
-    }
-
-    fn watch_upper(&self) {
-        let upper = self.upper.load(Relaxed);
-        if upper != 0 && self.total() >= u64::from(upper) {
-            self.overloaded.store(true, Relaxed);
-        }
-    }
-
-    fn watch_lower(&self, when: Instant) {
-        self.left.fetch_max(when.as_nanos(), Relaxed);
-        if self.is_overloaded() {
-            let (upper, lower) = self.thresholds();
-            let relieved = match (lower, upper) {
-                (0, 0) => true,
-                (0, upper) => self.total() * 4 < u64::from(upper) * 3,
-                (lower, _) => self.total() < u64::from(lower),
-            };
-            if relieved {
-                self.overloaded.store(false, Relaxed);
-            }
-        }
-    }
-
-    /// A connection became active, or ceased to be.
-    pub fn set_active(&self, active: bool) {
-        let (from, to) = if active { (&self.inactive, &self.active) } else { (&self.active, &self.inactive) };
-        from.fetch_sub(1, Relaxed);
-        to.fetch_add(1, Relaxed);
     }
 }
 
@@ -344,34 +305,6 @@ impl fmt::Debug for RealServer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn overload_ends_at_three_quarters_of_the_upper_threshold() {
-        let server = RealServer::new(ServerId(1), "10.0.0.1:80".parse().unwrap(), Method::Masquerading, 1);
-        server.set_thresholds(4, 0);
-        for _ in 0..4 {
-            assert!(!server.is_overloaded());
-            server.bind();
-        }
-        assert!(server.is_overloaded());
-        server.unbind(false, Instant::ZERO);
-        assert!(server.is_overloaded(), "3 of 4 is still full");
-        server.unbind(false, Instant::ZERO);
-        assert!(!server.is_overloaded(), "2 of 4 is open again");
-    }
-
-    #[test]
-    fn encapsulations_survive_their_numbers() {
-        for encapsulation in [
-            Encapsulation::Ipip,
-            Encapsulation::Gue { port: 65_535, checksum: false },
-            Encapsulation::Gue { port: 6080, checksum: true },
-            Encapsulation::Gre { checksum: false },
-            Encapsulation::Gre { checksum: true },
-        ] {
-            assert_eq!(Encapsulation::from_number(encapsulation.number()), encapsulation);
-        }
-    }
 
     #[test]
     fn methods_have_every_name_that_people_use() {

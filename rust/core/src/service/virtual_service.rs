@@ -153,6 +153,7 @@ impl VirtualService {
     pub(super) fn remove(&mut self, place: usize) -> Arc<RealServer> {
         let predecessor = place.checked_sub(1).map(|before| self.servers[before].id());
         let server = self.servers.remove(place);
+        server.set_available(false);
         self.tell(ServerEvent::Removed { server: server.id(), predecessor });
         server
     }
