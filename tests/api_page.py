@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from inspect import cleandoc
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +64,8 @@ def page() -> str:
         parts += [entry(known, name) for name in names]
     if others := set(exported(PACKAGE)).difference(*SECTIONS.values()):
         parts += ["## More\n", *(entry(known, name) for name in sorted(others))]
+    parts.append("## Words for values\n\nWhat arguments may be, where a signature has one of these names.\n")
+    parts.append("\n".join(sorted(aliases())) + "\n")
     parts.append("## The lab\n\n`from fastlvs.lab import Lab`: a network of real hosts on one machine.\n")
     parts += [entry(known, name) for name in LAB]
     parts += [entry(known, name) for name in exported(PACKAGE / "lab") if name not in LAB]
@@ -112,6 +115,8 @@ def entry(known: dict[str, Definition], name: str) -> str:
         above = known[INHERITED[name]]
         assert isinstance(above, ast.ClassDef)
         members += [member for member in described(above) if member[0] not in dict(members)]
+    if members and constructor is not None:
+        lines.append("*Attributes and methods*\n")
     lines += [f"- `{shown}`{': ' if about else ''}{about}" for shown, about in members]
     return "\n".join(lines) + ("\n" if members else "")
 
@@ -146,9 +151,34 @@ def functions(node: ast.ClassDef) -> Iterator[ast.FunctionDef]:
 
 def signature(node: ast.FunctionDef, name: str) -> str:
     """``name(arguments) -> result``, without ``self``."""
-    arguments = re.sub(r"^(self|cls)(, /)?(, )?", "", ast.unparse(node.args))
+    arguments = [
+        argument for argument in split(ast.unparse(node.args)) if argument not in ("self", "cls", "/")
+    ]
     returns = f" -> {ast.unparse(node.returns)}" if node.returns and node.name != "__init__" else ""
-    return f"{name}({arguments}){returns}"
+    if node.name == "__init__" and len(arguments) > 2:
+        return "\n    ".join((f"{name}(", *(f"{argument}," for argument in arguments))) + "\n)"
+    return f"{name}({', '.join(arguments)}){returns}"
+
+
+def split(arguments: str) -> list[str]:
+    """Arguments, one by one, with blanks around the sign before a default."""
+    parts, depth = [""], 0
+    for character in arguments:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [re.sub(r"^([^=]*:[^=]*)=", r"\1 = ", part.strip()) for part in parts if part]
+
+
+def aliases() -> Iterator[str]:
+    """The names of types, with what their modules say about them."""
+    for module in modules():
+        for node, following in pairwise(module.body):
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
+                about = string(following) or (f"`{ast.unparse(node.value)}`" if node.value else "")
+                yield f"- `{ast.unparse(node.target)}`: {indented(about)}"
 
 
 def string(node: ast.stmt | None) -> str:
