@@ -94,3 +94,11 @@ def test_a_full_server_gets_no_new_connections_until_it_has_room() -> None:
     assert [s.overloaded for s in director.services[0].servers] == [False, True]
     director.advance(61.0)
     assert director.process("c", from_client(), 61.0).verdict is lvs.Verdict.FORWARD
+
+
+def test_the_table_has_a_limit() -> None:
+    director = engine(service(), settings=lvs.Settings(connection_limit=2))
+    outcomes = [director.process("c", from_client(client=("203.0.113.9", port))) for port in (1, 2, 3)]
+    assert [outcome.reason for outcome in outcomes] == [None, None, lvs.DropReason.CONNECTION_LIMIT]
+    director.advance(61.0)
+    assert director.process("c", from_client(), 61.0).verdict is lvs.Verdict.FORWARD

@@ -62,8 +62,12 @@ impl Least {
 
     /// A server's cost, and the weight that divides it.
     pub(super) fn cost(self, server: &RealServer) -> (u128, u128) {
-        let (active, weight) = (u128::from(server.active()), u128::from(server.weight()));
-        let overhead = active * 256 + u128::from(server.inactive());
+        self.formula(server.active(), server.inactive(), server.weight())
+    }
+
+    fn formula(self, active: u32, inactive: u32, weight: u32) -> (u128, u128) {
+        let (active, weight) = (u128::from(active), u128::from(weight));
+        let overhead = active * 256 + u128::from(inactive);
         match self {
             Self::Connections => (overhead, 1),
             Self::WeightedConnections => (overhead, weight),
@@ -103,5 +107,18 @@ mod tests {
     fn ties_go_to_the_first() {
         let list = loaded(&[(2, 2, 0), (1, 1, 0)]);
         assert_eq!(picks(&Least::WeightedConnections, &list, 1), [0]);
+    }
+
+    #[test]
+    fn millions_of_connections_are_compared_rightly() {
+        let worse = |(cost, weight): (u128, u128), (other, its_weight): (u128, u128)| {
+            cost * its_weight > other * weight
+        };
+        for least in [Least::WeightedConnections, Least::ExpectedDelay] {
+            let (heavy, light) = (least.formula(u32::MAX, u32::MAX, 1), least.formula(8_400_000, 0, 1));
+            assert!(worse(heavy, light) && !worse(light, heavy));
+            let huge = i32::MAX.unsigned_abs();
+            assert!(worse(least.formula(u32::MAX, 0, huge - 1), least.formula(u32::MAX, 0, huge)));
+        }
     }
 }
