@@ -16,9 +16,8 @@ pub enum Error {
     Services(#[from] SpecError),
     /// The process may not do what a director does.
     #[error(
-        "missing capability {missing}: run as root, or with ambient capabilities, which the program nft \
-         inherits (those of a file it does not): AmbientCapabilities= in the systemd unit, or, as root, `setpriv \
-         --reuid=USER --inh-caps=+net_admin,+net_raw --ambient-caps=+net_admin,+net_raw {program}`"
+        "missing capability {missing}: run as root, or grant it with \
+         `setcap cap_net_admin,cap_net_raw+ep {program}`, or with AmbientCapabilities= in the systemd unit"
     )]
     Capability {
         /// Which, comma-separated.

@@ -8,6 +8,7 @@
 use crate::claims::Claims;
 use crate::error::Error;
 use fastlvs_core::net::{Endpoint, Protocol};
+use fastlvs_io::capability::hand_on;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -62,8 +63,7 @@ impl Table {
 
     /// Tables like ours whose directors are gone.
     fn orphans(&self) -> Result<Vec<String>, Error> {
-        let listed = Command::new(&self.nft)
-            .args(["list", "tables", "netdev"])
+        let listed = hand_on(Command::new(&self.nft).args(["list", "tables", "netdev"]))
             .output()
             .map_err(Error::platform("running nft"))?;
         let text = String::from_utf8_lossy(&listed.stdout);
@@ -95,8 +95,7 @@ fn program() -> Option<PathBuf> {
 /// Has nft do a script, all of it or nothing.
 fn run(nft: &Path, script: &str) -> Result<(), Error> {
     let failed = Error::platform("running nft");
-    let mut child = match Command::new(nft)
-        .args(["-f", "-"])
+    let mut child = match hand_on(Command::new(nft).args(["-f", "-"]))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
