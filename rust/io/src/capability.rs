@@ -64,10 +64,11 @@ fn raise_ambient() {
     }
     // SAFETY: the kernel reads the header and two sets.
     unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) };
+    // What prctl(2) takes is as long as a pointer.
+    let (raise, none): (libc::c_ulong, libc::c_ulong) = (libc::PR_CAP_AMBIENT_RAISE as _, 0);
     for (_, bit) in NEEDED {
-        let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
         // SAFETY: no pointers are passed.
-        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(bit), 0, 0) };
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(bit), none, none) };
     }
 }
 
