@@ -6,7 +6,7 @@ use crate::net::{InterfaceId, Mac, Prefix};
 use crate::prefixes::Prefixes;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// One interface of the director.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,8 @@ impl Network {
                         interface: InterfaceId(number as u16),
                         via: None,
                         mtu: None,
-                        source: Some(prefix.address()),
+                        // IPv6 chooses among all addresses of the interface.
+                        source: Some(prefix.address()).filter(IpAddr::is_ipv4),
                     },
                     metric: 0,
                 });
@@ -204,7 +205,8 @@ impl Network {
             hop: NextHop { interface, address, mac: self.neighbour(interface, address) },
             source_mac: device.mac,
             mtu: mtu.map_or(device.mtu, |mtu| mtu.min(device.mtu)),
-            source: source.or_else(|| self.source_on(interface, address)),
+            source: source
+                .or_else(|| self.source_on(interface, if address.is_ipv4() { address } else { destination })),
         }))
     }
 
@@ -214,10 +216,20 @@ impl Network {
         self.neighbours.get(&(interface, address)).copied()
     }
 
-    /// The address of `interface` that a packet for `destination` is best sent from: one whose
-    /// prefix holds the destination, else the first of the family.
+    /// The address of `interface` that a packet for `destination` is best sent from: in IPv4 one whose
+    /// prefix holds the destination, else the first; in IPv6 the one that has most leading bits in common with
+    /// it (RFC 6724 §5, rule 8), of several the last.
     #[must_use]
     pub fn source_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<IpAddr> {
+        if let IpAddr::V6(destination) = destination {
+            let common = |address: &Ipv6Addr| (address.to_bits() ^ destination.to_bits()).leading_zeros();
+            let addresses = self.interface(interface).addresses.iter();
+            let addresses = addresses.filter_map(|prefix| match prefix.address() {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            });
+            return addresses.max_by_key(common).map(IpAddr::V6);
+        }
         let family = |p: &&Prefix| p.address().is_ipv4() == destination.is_ipv4();
         let addresses = &self.interface(interface).addresses;
         let near = addresses.iter().filter(family).find(|p| p.contains(destination));
@@ -275,6 +287,29 @@ mod tests {
         assert_eq!(out.source, Some(ip("192.168.0.1")));
         assert_eq!(network.path(ip("10.9.1.1")), None);
         assert_eq!(network.path(ip("2001:db8::1")), None);
+    }
+
+    #[test]
+    fn the_nearest_source_is_chosen() {
+        let interface = Interface {
+            name: "s".to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, 2]),
+            mtu: 1500,
+            addresses: ["fd00:5::1/64", "fd00:6::1/64", "192.0.2.1/24", "192.168.0.1/16"]
+                .map(|address| address.parse().unwrap())
+                .to_vec(),
+        };
+        let network = Network::new(vec![interface]);
+        let cases = [
+            ("fd00:5::9", "fd00:5::1"),
+            ("fd00:6::9", "fd00:6::1"),
+            ("fd00:77::9", "fd00:6::1"),
+            ("192.168.3.3", "192.168.0.1"),
+            ("203.0.113.9", "192.0.2.1"),
+        ];
+        for (destination, source) in cases {
+            assert_eq!(network.source_on(InterfaceId(0), ip(destination)), Some(ip(source)), "{destination}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
@@ -40,8 +40,15 @@ class Leg:
 
     mac: bytes
     mtu: int
-    addresses: Mapping[int, Address]
-    """Its address of each IP version."""
+    addresses: tuple[Address, ...]
+
+    def source(self, destination: Address) -> Address:
+        """The address that a packet leaves with: IPv4's first, or the IPv6 address that has most in common with
+        the destination, of several the last (RFC 6724)."""
+        own = [address for address in self.addresses if address.version == destination.version]
+        if destination.version == 4:
+            return own[0]
+        return min(reversed(own), key=lambda address: (int(address) ^ int(destination)).bit_length())
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Hop:
     leg: str
     mac: bytes
     mtu: int
+    link_mtu: int
+    """Without what the route says."""
 
 
 @dataclass
@@ -86,7 +95,7 @@ class Host:
         return self._route(packet, leg)
 
     def is_local(self, address: Address) -> bool:
-        own = any(address in leg.addresses.values() for leg in self.legs.values())
+        own = any(address in leg.addresses for leg in self.legs.values())
         return own or address.is_loopback or any(address in network for network in self.local)
 
     def _is_for_many_or_nobody(self, address: Address) -> bool:
@@ -105,10 +114,10 @@ class Host:
             if via is None:
                 return None
             hop = self.hop(via)
-            return hop and Hop(hop.leg, hop.mac, min(mtu or hop.mtu, hop.mtu))
+            return hop and Hop(hop.leg, hop.mac, min(mtu or hop.mtu, hop.mtu), hop.link_mtu)
         if direct and address in self.neighbours:
             leg = direct[0][1]
-            return Hop(leg, self.neighbours[address], self.legs[leg].mtu)
+            return Hop(leg, self.neighbours[address], self.legs[leg].mtu, self.legs[leg].mtu)
         return None
 
     def _options(self, packet: Ip) -> int | None:
@@ -221,12 +230,16 @@ class Host:
             return self._error(packet, leg, *((UNREACHABLE, 1) if packet.version == 4 else (1, 0)))
         if packet.ttl <= 1:
             return self._error(packet, leg, TIME_EXCEEDED if packet.version == 4 else 3, 0)
-        if len(packet.data) > hop.mtu and packet.dont_fragment:
-            return self._error(packet, leg, *((UNREACHABLE, 4) if packet.version == 4 else (2, 0)), hop.mtu)
         at = 8 if packet.version == 4 else 7
         data = packet.data[:at] + bytes([packet.ttl - 1]) + packet.data[at + 1 :]
+        if len(packet.data) > hop.mtu and packet.dont_fragment:
+            if packet.version == 4:
+                return self._error(packet, leg, UNREACHABLE, 4, hop.mtu)
+            # What the link would take, but not the route, is refused after the hop was counted.
+            quoted = packet if len(packet.data) > hop.link_mtu else replace(packet, data=data)
+            return self._error(quoted, leg, 2, 0, hop.mtu)
         if packet.version == 4:
-            header = _recorded(data[: packet.transport], self.legs[hop.leg].addresses[4])
+            header = _recorded(data[: packet.transport], self.legs[hop.leg].source(packet.destination))
             data = with_checksum(header) + data[packet.transport :]
         return [Sent(hop.leg, self._frame(hop, piece), False) for piece in _cut(data, packet, hop.mtu)]
 
@@ -260,12 +273,12 @@ class Host:
         leg where the packet came in."""
         if self.is_local(packet.destination) and packet.version == 4:
             return packet.destination
-        if any(packet.destination in leg.addresses.values() for leg in self.legs.values()):
+        if any(packet.destination in leg.addresses for leg in self.legs.values()):
             return packet.destination
         if self.is_local(packet.source):
-            return packet.source if packet.version == 4 else self.legs[leg].addresses[6]
+            return packet.source if packet.version == 4 else self.legs[leg].source(packet.source)
         hop = self.hop(packet.source)
-        return self.legs[hop.leg].addresses[packet.version] if hop else None
+        return self.legs[hop.leg].source(packet.source) if hop else None
 
     def _say(
         self, source: Address, destination: Address, protocol: int, payload: bytes, tos: int, whole: bool

@@ -9,30 +9,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 import fastlvs as lvs
 from kinds import frames
 from kinds.excuses import Excuses
 from kinds.frames import ETHERNET, Ip
-from kinds.host import Host, Leg
 from kinds.result import Result, Scenario, SetAside, first_difference
+from kinds.topology import Topology
 
 Frames = list[tuple[str, bytes]]
 
-LEGS = ("c", "s")
-MACS = {"c": "02:00:00:00:00:01", "s": "02:00:00:00:01:01"}
-ADDRESSES = {"c": ("10.0.0.1/24", "fd00:c::1/64"), "s": ("192.168.0.1/16", "fd00:5::1/64")}
-ROUTERS = {
-    "10.0.0.2": "02:00:00:00:00:02",
-    "fd00:c::2": "02:00:00:00:00:02",
-    "192.168.0.2": "02:00:00:00:01:02",
-    "fd00:5::2": "02:00:00:00:01:02",
-}
-DEFAULT_ROUTES = {"0.0.0.0/0": "10.0.0.2", "::/0": "fd00:c::2"}
 MEMORY = 512 << 20
-LOCAL = ("10.99.0.0/16", "fd00:99::/64")
 PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}
 METHODS = {"-m": "nat", "-g": "dr", "-i": "tun"}
 LISTED = {"Masq": "masquerading", "Route": "gatewaying", "Tunnel": "tunneling"}
@@ -174,54 +163,18 @@ class Replay:
     # What is set up.
 
     def _build(self) -> None:
-        mtu = dict(zip(LEGS, self.scenario["mtu"], strict=True))
-        neighbours: dict[Any, str] = {**ROUTERS}
-        neighbours.update({address: server_mac(address) for address in self.scenario["neigh"]})
-        routes = [lvs.Route(network, via=via) for network, via in DEFAULT_ROUTES.items()]
-        refused = []
-        links: dict[str, list[str]] = {leg: list(ADDRESSES[leg]) for leg in LEGS}
-        for line in self.scenario["extra"]:
-            words = line.split()
-            options = dict(zip(words[2::2], words[3::2], strict=False))
-            if words[:2] == ["neigh", "add"]:
-                neighbours[words[2]] = words[words.index("lladdr") + 1]
-            elif words[:2] == ["addr", "add"]:
-                links[options["dev"]].append(words[2])
-            elif words[:2] == ["route", "add"] and words[2] in ("unreachable", "blackhole", "prohibit"):
-                refused.append((words[3], words[2]))
-            else:
-                raise SetAside(f"ip {line}")
-        interfaces = [lvs.Interface(leg, mac=MACS[leg], mtu=mtu[leg], addresses=links[leg]) for leg in LEGS]
-        routes += [lvs.Route(network, kind=kind) for network, kind in refused]
+        topology = Topology(self.scenario)
+        marked = [self.scenario["mark"]] if self.scenario["mark"] else []
         self.engine = lvs.Engine(
-            interfaces,
-            routes=routes,
-            neighbours=neighbours,
-            local=LOCAL,
-            marks=[lvs.Mark(number, network) for network, number in [self.scenario["mark"]] if network]
-            if self.scenario["mark"]
-            else [],
+            topology.interfaces(),
+            routes=topology.routes,
+            neighbours=topology.neighbours,
+            local=topology.local,
+            marks=[lvs.Mark(number, network) for network, number in marked],
             settings=self._settings(),
         )
         self.engine.set_available_memory(MEMORY)
-        self.host = Host(
-            legs={
-                i.name: Leg(
-                    bytes.fromhex(i.mac.replace(":", "")),
-                    i.mtu,
-                    {version: next(a.ip for a in i.addresses if a.version == version) for version in (4, 6)},
-                )
-                for i in interfaces
-            },
-            local=[ip_network(network) for network in LOCAL],
-            links=[(a.network, i.name) for i in interfaces for a in i.addresses],
-            routes=[
-                *((ip_network(n), ip_address(via), None) for n, via in DEFAULT_ROUTES.items()),
-                *((ip_network(n), None, None) for n, _ in refused),
-            ],
-            neighbours={ip_address(a): bytes.fromhex(mac.replace(":", "")) for a, mac in neighbours.items()},
-            silent=[ip_network(n) for n, kind in refused if kind == "blackhole"],
-        )
+        self.host = topology.host()
 
     def _set(self, name: str, value: Any) -> None:
         known = lvs.Settings.__dataclass_fields__
@@ -432,10 +385,3 @@ def _listing(lines: list[str]) -> Iterator[tuple[tuple[object, object], list[str
         else:
             service = first, int(name) if first == "FWM" else lvs.Endpoint.parse(name)
             yield service, [word for word in rest if word != "IPv6"]
-
-
-def server_mac(address: str) -> str:
-    """The MAC that a real server of the recordings has."""
-    parsed = ip_address(address)
-    kind = b"\x02\x01" if parsed.version == 4 else b"\x02\x06"
-    return (kind + parsed.packed[-4:]).hex(":")

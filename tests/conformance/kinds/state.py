@@ -10,7 +10,7 @@ import struct
 from ipaddress import ip_address
 from typing import Any
 
-from kinds import packet
+from kinds import packet, topology
 from kinds.result import Result, Scenario, SetAside
 from packets import ACK, FIN, PSH, RST, SCTP, SYN, TCP, UDP, Packet
 
@@ -119,10 +119,10 @@ class Replay(packet.Replay):
             kind, value = CHUNKS[what]
             payload = struct.pack("!BBH", kind, 0, 4 + len(value)) + value + bytes(-len(value) % 4)
         if direction == "c":
-            frame = Packet(protocol, client, vip, flags, payload).frame(packet.MACS["c"], CLIENTS_ROUTER)
+            frame = Packet(protocol, client, vip, flags, payload).frame(topology.MACS["c"], CLIENTS_ROUTER)
         else:
-            mac = packet.server_mac(server[0])
-            frame = Packet(protocol, server, client, flags, payload).frame(packet.MACS["s"], mac)
+            mac = topology.server_mac(server[0])
+            frame = Packet(protocol, server, client, flags, payload).frame(topology.MACS["s"], mac)
         return [leg for leg, _ in self.receive(direction, frame)]
 
     def state(self, address: str, port: int) -> list[Any] | None:
@@ -136,7 +136,7 @@ class Replay(packet.Replay):
         return [server.active, server.inactive]
 
 
-CLIENTS_ROUTER = packet.ROUTERS["10.0.0.2"]
+CLIENTS_ROUTER = topology.ROUTERS["10.0.0.2"]
 
 
 def whole_seconds(seconds: float) -> int:

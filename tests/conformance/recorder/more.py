@@ -455,5 +455,48 @@ def more_gone_icmp(seed, i, rng, v6):
     return r
 
 
+@scn
+def more_routes(seed, i, rng, v6):
+    """servers behind a router, on routes with an MTU of their own, on a second network; a VIP of a local route"""
+    e = Env(rng, v6)
+    fwd = "mgi"[i % 3]
+    if v6:
+        far, net, second, vips = "fd00:77::5", "fd00:77::/64", "fd00:6::1/64", "fd00:88::/64"
+        e.vip, near, via = "fd00:88::9", "fd00:6::7", "fd00:5::2"
+    else:
+        far, net, second, vips = "172.16.3.5", "172.16.0.0/16", "192.0.2.1/24", "172.31.0.0/16"
+        e.vip, near, via = "172.31.4.4", "192.0.2.7", "192.168.0.2"
+    extra = [
+        f"addr add {second} dev s" + (" nodad" if v6 else ""),
+        f"route add {net} via {via} mtu 1400",
+        f"route add local {vips} dev lo",
+        f"neigh add {near} lladdr {rs_mac(near)} dev s nud permanent",
+    ]
+    setup = e.setup(6, fwd, rs=[far, near]) + e.setup(17, fwd, rs=[far, near])
+    r = Rec("packet", "", seed, rng, e.rs, extra="\n".join(extra), setup=setup)
+    for k, server in ((1, near), (0, far)):
+        t = Flow(r, 6, e.cip, e.cport ^ k, e.vip, e.vport, server, e.rp)
+        u = Flow(r, 17, e.cip, e.cport ^ k, e.vip, e.vport, server, e.rp)
+        t.c(SYN)
+        u.c(0, b"x")
+        for n in (1300, 1380, 1399, 1400, 1401, 1460, 1500):
+            size = n - (48 if v6 else 28)
+            u.c(0, pay(rng, size), note=f"length {n}")
+            if not v6:
+                u.c(0, pay(rng, size), df=False, ident=n, note=f"length {n}, no DF")
+        if fwd == "m":
+            mac = rs_mac(near) if server == near else "02:00:00:00:01:02"
+            r.inj("s", t.down(SYN | ACK), "reply", mac)
+            r.inj("s", u.down(0, pay(rng, 1400)), "reply", mac)
+            r.inj("s", u.down(0, b"x", ttl=1), "reply ttl 1", mac)
+    r.conns()
+    g = Flow(r, 17, e.cip, e.cport, far, 1234, far, 1234)
+    g.c(0, pay(rng, 1400), note="past the director")
+    g.c(0, pay(rng, 1330), note="past the director")
+    h = Flow(r, 17, e.cip, e.cport, second.partition("/")[0], 1234)
+    h.c(0, b"x", note="to the second address")
+    return r
+
+
 if __name__ == "__main__":
     packets.main()
