@@ -457,7 +457,7 @@ def more_gone_icmp(seed, i, rng, v6):
 
 @scn
 def more_routes(seed, i, rng, v6):
-    """servers behind a router, on routes with an MTU of their own, on a second network; a VIP of a local route"""
+    """servers behind a router, on a route with an MTU, on a second network; a VIP of a local route"""
     e = Env(rng, v6)
     fwd = "mgi"[i % 3]
     if v6:
