@@ -145,6 +145,20 @@ def test_changes_while_packets_pass(lab: Lab, program: Remote) -> None:
     client.close()
 
 
+def test_a_service_of_all_ports(lab: Lab, program: Remote) -> None:
+    program("anyhow = [server.replace(address=(server.address.address, 0)) for server in servers]")
+    program("every = lvs.VirtualService('tcp', ('10.0.0.81', 0), 'rr', 'nat', anyhow, persistence=60)")
+    assert len(program("[str(change) for change in director.apply([every])]")) == 2
+    answers = lab.client.requests("http://10.0.0.81:8080/", 4)
+    assert all(answer.ok for answer in answers)
+    assert len({answer.server for answer in answers}) == 1, "the client is remembered"
+    refused = lab.client.http("http://10.0.0.81:8081/")
+    assert refused.error is not None
+    assert "refused" in refused.error, "by the server, through the director"
+    with pytest.raises(RemoteError, match="a director cannot balance marks"):
+        program("director.apply([lvs.VirtualService.of_mark(7)])")
+
+
 def test_drain(lab: Lab, program: Remote) -> None:
     program("director.edit_service(web, scheduler='rr')")
     client = Remote(lab.client, HOLD)

@@ -7,7 +7,7 @@
 use fastlvs_core::net::{Endpoint, Protocol};
 use fastlvs_core::network::{Network, Path};
 use fastlvs_core::packet::Packet;
-use fastlvs_core::service::{Method, RealServer, ServiceSpec, ServiceTable};
+use fastlvs_core::service::{FTP_PORT, Method, RealServer, ServiceKey, ServiceSpec, ServiceTable};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,9 +17,13 @@ use std::sync::Arc;
 pub struct Claims {
     /// Packets to these, of that protocol: virtual services.
     pub services: BTreeSet<(Protocol, Endpoint)>,
+    /// The same, whatever their port.
+    pub all_services: BTreeSet<(Protocol, IpAddr)>,
     /// Packets from these, of that protocol, unless they go to an address of the host: replies that have to be
     /// translated.
     pub replies: BTreeSet<(Protocol, Endpoint)>,
+    /// The same, whatever their port.
+    pub all_replies: BTreeSet<(Protocol, IpAddr)>,
     /// All packets to these addresses: no kernel holds them, so it would only route or reject.
     pub owned: BTreeSet<IpAddr>,
 }
@@ -29,13 +33,32 @@ impl Claims {
     #[must_use]
     pub fn new(services: &[ServiceSpec], owned: &[IpAddr]) -> Self {
         let mut claims = Self { owned: owned.iter().copied().collect(), ..Self::default() };
-        for ServiceSpec { key, servers, .. } in services {
-            claims.services.insert((key.protocol, key.address));
-            for server in servers.iter().filter(|server| server.method == Method::Masquerading) {
-                claims.replies.insert((key.protocol, server.endpoint));
+        for spec in services {
+            let protocol = spec.key.protocol;
+            claims.add_service(protocol, claimed(&spec.key, spec.persistence.is_some(), spec.key.address));
+            for server in spec.servers.iter().filter(|server| server.method == Method::Masquerading) {
+                claims.add_reply(protocol, claimed(&spec.key, spec.persistence.is_some(), server.endpoint));
             }
         }
         claims
+    }
+
+    /// Port 0 stands for all ports.
+    fn add_service(&mut self, protocol: Protocol, Endpoint { address, port }: Endpoint) {
+        if port == 0 {
+            self.all_services.insert((protocol, address));
+        } else {
+            self.services.insert((protocol, Endpoint::new(address, port)));
+        }
+    }
+
+    /// Port 0 stands for all ports.
+    fn add_reply(&mut self, protocol: Protocol, Endpoint { address, port }: Endpoint) {
+        if port == 0 {
+            self.all_replies.insert((protocol, address));
+        } else {
+            self.replies.insert((protocol, Endpoint::new(address, port)));
+        }
     }
 
     /// Whether the kernel's copy of `packet` was dropped.
@@ -44,7 +67,9 @@ impl Claims {
         let flow = &packet.flow;
         self.owned.contains(&flow.destination.address)
             || self.services.contains(&(flow.protocol, flow.destination))
-            || self.replies.contains(&(flow.protocol, flow.source))
+            || self.all_services.contains(&(flow.protocol, flow.destination.address))
+            || (self.replies.contains(&(flow.protocol, flow.source))
+                || self.all_replies.contains(&(flow.protocol, flow.source.address)))
                 && network.path(flow.destination.address) != Some(Path::Local)
     }
 
@@ -52,10 +77,19 @@ impl Claims {
     #[must_use]
     pub fn union(mut self, other: &Self) -> Self {
         self.services.extend(&other.services);
+        self.all_services.extend(&other.all_services);
         self.replies.extend(&other.replies);
+        self.all_replies.extend(&other.all_replies);
         self.owned.extend(&other.owned);
         self
     }
+}
+
+/// What is claimed of `endpoint`, the service's or one of its servers': all ports (0), where clients keep the port
+/// that they ask for; that is so with a service of all ports, and with FTP when it remembers its clients.
+fn claimed(service: &ServiceKey, persistent: bool, endpoint: Endpoint) -> Endpoint {
+    let keeps_ports = persistent && matches!(service.address.port, 0 | FTP_PORT);
+    Endpoint::new(endpoint.address, if keeps_ports { 0 } else { endpoint.port })
 }
 
 /// A claim of a service or server that is no longer configured, kept while it has connections: else the
@@ -63,7 +97,10 @@ impl Claims {
 #[derive(Clone, Debug)]
 struct Leftover {
     protocol: Protocol,
+    /// What was claimed of the service.
     service: Endpoint,
+    /// What was claimed of the server.
+    reply: Endpoint,
     server: Arc<RealServer>,
 }
 
@@ -84,7 +121,8 @@ impl Leftovers {
             };
             self.0.extend(service.servers().iter().filter(|server| !stays(server)).map(|server| Leftover {
                 protocol: key.protocol,
-                service: key.address,
+                service: claimed(key, service.persistence().is_some(), key.address),
+                reply: claimed(key, service.persistence().is_some(), server.endpoint()),
                 server: Arc::clone(server),
             }));
         }
@@ -100,19 +138,20 @@ impl Leftovers {
     /// Their claims.
     #[must_use]
     pub fn claims(&self) -> Claims {
-        Claims {
-            services: self.0.iter().map(|l| (l.protocol, l.service)).collect(),
-            replies: self.0.iter().map(|l| (l.protocol, l.server.endpoint())).collect(),
-            owned: BTreeSet::new(),
+        let mut claims = Claims::default();
+        for leftover in &self.0 {
+            claims.add_service(leftover.protocol, leftover.service);
+            claims.add_reply(leftover.protocol, leftover.reply);
         }
+        claims
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fastlvs_core::service::{ServerSpec, ServiceKey};
-    use fastlvs_core::time::Instant;
+    use fastlvs_core::service::{Persistence, ServerSpec};
+    use fastlvs_core::time::{Duration, Instant};
 
     fn service(port: u16, servers: &[(&str, Method)]) -> ServiceSpec {
         let server = |(endpoint, method): &(&str, Method)| ServerSpec {
@@ -136,6 +175,21 @@ mod tests {
         let reply = (Protocol::TCP, "10.1.0.1:8080".parse().unwrap());
         assert_eq!(claims.replies.into_iter().collect::<Vec<_>>(), [reply]);
         assert_eq!(claims.owned.len(), 1);
+    }
+
+    #[test]
+    fn where_clients_keep_their_port_all_ports_are_claimed() {
+        let kept = Persistence { timeout: Duration::from_secs(60), mask: "255.255.255.255".parse().unwrap() };
+        let server = [("10.1.0.1:0", Method::Masquerading)];
+        let every = ServiceSpec { persistence: Some(kept), ..service(0, &server) };
+        let ftp =
+            ServiceSpec { persistence: Some(kept), ..service(21, &[("10.1.0.2:21", Method::Masquerading)]) };
+        let claims = Claims::new(&[every, ftp, service(80, &[])], &[]);
+        let vip = (Protocol::TCP, "10.0.0.1".parse().unwrap());
+        assert_eq!(claims.all_services.iter().collect::<Vec<_>>(), [&vip]);
+        assert_eq!(claims.all_replies.len(), 2);
+        assert_eq!(claims.services.len(), 1, "port 80 besides");
+        assert!(claims.replies.is_empty());
     }
 
     #[test]

@@ -127,6 +127,7 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
     for (family, address) in FAMILIES {
         for set in ["services", "replies"] {
             let _ = writeln!(script, " set {set}{family} {{ type inet_proto . {address} . inet_service; }}");
+            let _ = writeln!(script, " set all_{set}{family} {{ type inet_proto . {address}; }}");
         }
         let _ = writeln!(script, " set owned{family} {{ type {address}; }}");
     }
@@ -141,7 +142,9 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
             script,
             "  {ip} daddr @owned{family} drop\n  \
              meta l4proto . {ip} daddr . th dport @services{family} drop\n  \
-             meta l4proto . {ip} saddr . th sport @replies{family} fib daddr type != local drop"
+             meta l4proto . {ip} daddr @all_services{family} drop\n  \
+             meta l4proto . {ip} saddr . th sport @replies{family} fib daddr type != local drop\n  \
+             meta l4proto . {ip} saddr @all_replies{family} fib daddr type != local drop"
         );
     }
     script + " }\n}\n"
@@ -161,9 +164,17 @@ fn elements(table: &str, claims: &Claims) -> String {
             set.iter().filter(|(_, endpoint)| is_v4(&endpoint.address) == v4).map(triple).collect()
         };
         let owned: Vec<_> = claims.owned.iter().filter(|a| is_v4(a) == v4).map(ToString::to_string).collect();
-        for (set, elements) in
-            [("services", triples(&claims.services)), ("replies", triples(&claims.replies)), ("owned", owned)]
-        {
+        let pairs = |set: &std::collections::BTreeSet<(Protocol, IpAddr)>| -> Vec<String> {
+            let of_family = set.iter().filter(|(_, address)| is_v4(address) == v4);
+            of_family.map(|(Protocol(number), address)| format!("{number} . {address}")).collect()
+        };
+        for (set, elements) in [
+            ("services", triples(&claims.services)),
+            ("all_services", pairs(&claims.all_services)),
+            ("replies", triples(&claims.replies)),
+            ("all_replies", pairs(&claims.all_replies)),
+            ("owned", owned),
+        ] {
             let _ = writeln!(script, "flush set netdev {table} {set}{family}");
             if !elements.is_empty() {
                 let elements = elements.join(", ");

@@ -42,6 +42,18 @@ impl Wish {
         Self { specs: specs.to_vec(), ..self }
     }
 
+    /// Says what is wrong, if anything is. Marks are the engine's alone as yet: who would keep the kernel away from
+    /// marked packets?
+    fn check(&self) -> Result<(), Error> {
+        self.specs.iter().try_for_each(ServiceSpec::check)?;
+        match self.specs.iter().find(|spec| spec.key.mark().is_some()) {
+            Some(spec) => {
+                Err(Error::Unsupported(format!("service {}: a director cannot balance marks", spec.key)))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The network as the kernel has it, with what was wished for beside.
     fn network(&self, kernel: &netlink::State, legs: &[Leg]) -> Network {
         let vips = self.specs.iter().map(|spec| spec.key.address.address);
@@ -73,6 +85,7 @@ impl Plan {
         live: Arc<ArcSwap<Live>>,
         clock: Clock,
     ) -> Result<Self, Error> {
+        wish.check()?;
         let legs = network::legs(&kernel, interfaces)?;
         let services = Arc::new(ServiceTable::default().apply(&wish.specs, clock.now())?);
         let network = wish.network(&kernel, &legs);
@@ -115,7 +128,7 @@ impl Plan {
     /// The kernel is kept away from what is new before the worker knows of it, and let at what is gone long
     /// after: in between it would answer with resets.
     pub fn apply(&mut self, wish: Wish) -> Result<(), Error> {
-        wish.specs.iter().try_for_each(ServiceSpec::check)?;
+        wish.check()?;
         let network = wish.network(&self.kernel, &self.legs);
         self.tell(Claims::new(&wish.specs, network.owned()).union(&self.told))?;
         let services = Arc::new(self.services.apply(&wish.specs, self.clock.now())?);

@@ -12,6 +12,6 @@ mod virtual_service;
 pub use real_server::{Encapsulation, Method, RealServer, ServerId};
 pub use spec::{Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};
 pub use statistics::{Statistics, StatisticsValues};
-pub use table::ServiceTable;
-pub(crate) use table::{FTP_DATA_PORT, FTP_PORT};
+pub(crate) use table::FTP_DATA_PORT;
+pub use table::{FTP_PORT, ServiceTable};
 pub use virtual_service::{Account, VirtualService};

@@ -12,8 +12,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The ports of an FTP server: commands and, where the server opens it, data.
-pub(crate) const FTP_PORT: u16 = 21;
+/// Where FTP servers take commands. Their data connections come to and from other ports, which is why this one is
+/// treated apart.
+pub const FTP_PORT: u16 = 21;
+/// Where they send data from.
 pub(crate) const FTP_DATA_PORT: u16 = 20;
 /// Where the ports begin that programs get for the asking, as an FTP server does for its data.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
