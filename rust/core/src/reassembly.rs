@@ -2,8 +2,8 @@
 //! given up, a repeated fragment is ignored, an unfinished datagram is forgotten after half a minute (IPv4) or a
 //! minute (IPv6).
 //!
-//! There is room for [`DATAGRAMS`] unfinished datagrams; the oldest makes room for another. Buffers are kept for
-//! the next datagram, so that a worker that has seen the longest allocates no more.
+//! There is room for [`DATAGRAMS`] unfinished datagrams, and for [`MEMORY`] bytes of them; the oldest make room for
+//! others. Buffers are kept for the next datagrams.
 
 use crate::net::{InterfaceId, Protocol};
 use crate::packet::{Fragments, Packet};
@@ -12,7 +12,11 @@ use crate::wire::{ipv4, ipv6, set_u16, u16_at, u32_at};
 use std::net::IpAddr;
 
 /// Unfinished datagrams of one worker.
-pub const DATAGRAMS: usize = 64;
+pub const DATAGRAMS: usize = 256;
+/// Bytes of all of them together, as many as Linux has.
+pub const MEMORY: usize = 4 << 20;
+/// Buffers that are kept for the next datagrams.
+const SPARE: usize = 32;
 /// Runs of bytes that a datagram's fragments may form before it is complete.
 const RUNS: usize = 128;
 /// Room in front of the payload: link-layer header with tags, IP header with options or extension headers.
@@ -30,6 +34,8 @@ const PATIENCE_V6: Duration = Duration::from_secs(60);
 pub struct Reassembly {
     datagrams: Vec<Unfinished>,
     spare: Vec<Store>,
+    /// Datagrams begun so far.
+    begun: u64,
 }
 
 /// Room for a datagram, used again and again.
@@ -81,7 +87,10 @@ impl Reassembly {
         let datagram = &mut self.datagrams[place];
         match datagram.add(packet, &piece) {
             Added::Kept if datagram.is_complete() => {}
-            Added::Kept => return Reassembled::Kept,
+            Added::Kept => {
+                self.make_room();
+                return Reassembled::Kept;
+            }
             Added::Refused => {
                 self.forget(place);
                 return Reassembled::Refused;
@@ -92,7 +101,7 @@ impl Reassembly {
 
     /// Takes the buffer of a datagram back.
     pub fn reuse(&mut self, complete: Complete) {
-        self.spare.push(complete.store);
+        self.keep(complete.store);
     }
 
     /// Forgets what was not completed in time.
@@ -104,22 +113,37 @@ impl Reassembly {
 
     fn forget(&mut self, place: usize) {
         let datagram = self.datagrams.swap_remove(place);
-        self.spare.push(datagram.store);
+        self.keep(datagram.store);
+    }
+
+    fn keep(&mut self, store: Store) {
+        if self.spare.len() < SPARE {
+            self.spare.push(store);
+        }
+    }
+
+    /// Forgets the oldest datagrams while all of them are too many or too long.
+    fn make_room(&mut self) {
+        while self.datagrams.len() > DATAGRAMS || self.memory() > MEMORY {
+            let oldest = self.datagrams.iter().enumerate().min_by_key(|(_, datagram)| datagram.number);
+            let Some((place, _)) = oldest else { return };
+            self.forget(place);
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.datagrams.iter().map(|datagram| datagram.store.buffer.len()).sum()
     }
 
     fn begin(&mut self, piece: &Piece, now: Instant) -> usize {
-        if self.datagrams.len() == DATAGRAMS {
-            let oldest = self.datagrams.iter().enumerate().min_by_key(|(_, datagram)| datagram.since);
-            if let Some((place, _)) = oldest {
-                self.forget(place);
-            }
-        }
         let patience = if piece.key.source.is_ipv4() { PATIENCE_V4 } else { PATIENCE_V6 };
         let mut store = self.spare.pop().unwrap_or_default();
         store.runs.clear();
+        store.buffer.clear();
+        self.begun += 1;
         self.datagrams.push(Unfinished {
             key: piece.key,
-            since: now,
+            number: self.begun,
             deadline: now + patience,
             store,
             head: Head::default(),
@@ -192,7 +216,8 @@ enum Added {
 #[derive(Debug)]
 struct Unfinished {
     key: Key,
-    since: Instant,
+    /// How many began before it.
+    number: u64,
     deadline: Instant,
     store: Store,
     head: Head,
@@ -445,7 +470,7 @@ mod tests {
         let first = |identification| fragments(&data, &[16], identification).swap_remove(0);
         let last = |identification| fragments(&data, &[16], identification).swap_remove(1);
         for identification in 0..=DATAGRAMS as u16 {
-            let seconds = u64::from(identification) / 10;
+            let seconds = u64::from(identification) / 40;
             assert!(matches!(
                 reassembly.add(&packet(&first(identification)), at(seconds)),
                 Reassembled::Kept
@@ -453,7 +478,24 @@ mod tests {
         }
         assert_eq!(reassembly.datagrams.len(), DATAGRAMS, "the oldest made room");
         assert!(matches!(reassembly.add(&packet(&last(0)), at(6)), Reassembled::Kept));
-        assert!(matches!(reassembly.add(&packet(&last(20)), at(31)), Reassembled::Complete(_)));
-        assert!(matches!(reassembly.add(&packet(&last(9)), at(32)), Reassembled::Kept), "too late");
+        assert!(matches!(reassembly.add(&packet(&last(80)), at(31)), Reassembled::Complete(_)));
+        assert!(matches!(reassembly.add(&packet(&last(36)), at(32)), Reassembled::Kept), "too late");
+    }
+
+    #[test]
+    fn long_datagrams_take_the_room_of_more() {
+        let mut reassembly = Reassembly::default();
+        let last = |identification| {
+            let mut frame = fragments(&payload(64), &[16], identification).swap_remove(1);
+            frame[20..22].copy_from_slice(&8180_u16.to_be_bytes());
+            ipv4::set_checksum(&mut frame[14..34]);
+            frame
+        };
+        for identification in 0..100 {
+            assert!(matches!(reassembly.add(&packet(&last(identification)), at(0)), Reassembled::Kept));
+        }
+        assert!(reassembly.memory() <= MEMORY);
+        assert!((60..70).contains(&reassembly.datagrams.len()), "{}", reassembly.datagrams.len());
+        assert!(reassembly.datagrams.iter().all(|datagram| datagram.key.identification > 30));
     }
 }

@@ -146,7 +146,7 @@ impl Pipeline {
         let trace = &mut NoTrace;
         let mut passage = Passage { engine: self, snapshot, now, egress, trace, origin: Origin::Host };
         let verdict = match parse(frame) {
-            Ok(Parsed::Ip(packet)) => passage.leave(&packet),
+            Ok(Parsed::Ip(packet)) => passage.consider(&packet),
             _ => Verdict::ToHost,
         };
         self.counters.count(verdict);
@@ -236,12 +236,12 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             return Verdict::ToHost;
         }
         self.trace.stage(&Stage::Prerouting { interface: &interface.name, flow: packet.flow });
-        self.leave(packet)
+        self.consider(packet)
     }
 
-    /// A packet is about to leave the host, or has come in. Without any service of its family the engine is
-    /// switched off, and what it knew of connections counts for nothing.
-    fn leave(&mut self, packet: &Packet<'_>) -> Verdict {
+    /// A packet that came in, or that the host sends. Without any service of its family the engine is switched
+    /// off, and what it knew of connections counts for nothing.
+    fn consider(&mut self, packet: &Packet<'_>) -> Verdict {
         if !self.snapshot.services.serves(packet.is_ipv4()) {
             return self.host(packet);
         }
