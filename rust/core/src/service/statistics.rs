@@ -159,7 +159,8 @@ impl Passes {
         }
         let between = PASS.as_nanos() as u64;
         let passes = (now.as_nanos() - due) / between + 1;
-        if self.next.compare_exchange(due, due + passes * between, Relaxed, Relaxed).is_ok() {
+        let next = due.saturating_add(passes.saturating_mul(between));
+        if self.next.compare_exchange(due, next, Relaxed, Relaxed).is_ok() {
             for _ in 0..passes.min(PASSES_TO_SILENCE) {
                 statistics().for_each(Statistics::pass);
             }
