@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, UDP, defragment, fragment
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, defragment6, fragment6
+from scapy.layers.inet import ICMP, IP, UDP, defragment, fragment
+from scapy.layers.inet6 import (
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    IPv6,
+    IPv6ExtHdrFragment,
+    defragment6,
+    fragment6,
+)
 
 import fastlvs as lvs
 
@@ -31,7 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def director(version: int, method: str, mtu: int) -> lvs.Engine:
+def director(version: int, method: str, mtu: int, **options: Any) -> lvs.Engine:
     ends = ENDS[version]
     server = lvs.RealServer((ends["server"], 5353 if method == "nat" else 53), **METHODS[method])
     return lvs.Engine(
@@ -43,6 +50,7 @@ def director(version: int, method: str, mtu: int) -> lvs.Engine:
         neighbours={"10.0.0.2": ROUTER, "fd00:c::2": ROUTER, ends["server"]: SERVER},
         local=["10.99.0.0/16", "fd00:99::/64"],
         services=[lvs.VirtualService("udp", (ends["vip"], 53), "rr", servers=[server])],
+        **options,
     )
 
 
@@ -104,6 +112,31 @@ def test_fragments_are_the_datagram(
     assert blank(version, joined(version, sent)) == blank(version, expected[14:])
     longest = max(len(piece) for piece in pieces)
     assert max(len(out) for out in sent) - 14 <= max(longest, 1280)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@settings(max_examples=20, deadline=None)
+@given(chance=st.randoms(use_true_random=False), length=st.integers(1, 5000))
+def test_a_long_echo_of_an_owned_address(version: int, chance: Random, length: int) -> None:
+    """The engine puts a question together, answers it, and cuts the answer."""
+    ends = ENDS[version]
+    engine = director(version, "nat", 1500, owned=[ends["vip"]])
+    data = chance.randbytes(length)
+    if version == 4:
+        question: Any = IP(bytes(IP(src=ends["client"], dst=ends["vip"], id=3) / ICMP(id=1, seq=2) / data))
+    else:
+        ping = ICMPv6EchoRequest(id=1, seq=2, data=data)
+        question = IPv6(bytes(IPv6(src=ends["client"], dst=ends["vip"]) / ping))
+    pieces = cut(question, 1400) if length > 1200 else [bytes(question)]
+    outcome = [engine.process("c", frame(piece)) for piece in pieces][-1]
+    assert outcome.verdict is lvs.Verdict.REPLY
+    answer = joined(version, [sent for _, sent in outcome.frames])
+    if version == 4:
+        expected = IP(src=ends["vip"], dst=ends["client"]) / ICMP(type=0, id=1, seq=2) / data
+        assert answer[20:] == bytes(expected)[20:]
+    else:
+        echo = ICMPv6EchoReply(id=1, seq=2, data=data)
+        assert answer == bytes(IPv6(src=ends["vip"], dst=ends["client"]) / echo)
 
 
 @settings(max_examples=50, deadline=None)

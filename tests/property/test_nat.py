@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, in4_chksum
+from scapy.layers.sctp import SCTP, SCTPChunkData, SCTPChunkInit
+from scapy.packet import Raw
 from scapy.utils import checksum
 
 import fastlvs as lvs
@@ -47,6 +49,27 @@ def test_there_and_back(protocol: int, client: tuple[str, int], port: int, there
     assert checksums_hold(sent)
     translated = Packet(protocol, VIP, client, SYN | ACK, back, ttl=63)
     assert (leg, sent) == ("c", translated.frame(ROUTER, DIRECTOR_C))
+
+
+@given(client=clients, port=st.integers(1, 65535), there=payloads, back=payloads)
+def test_sctp_there_and_back(client: tuple[str, int], port: int, there: bytes, back: bytes) -> None:
+    """scapy writes the CRC32c of what is sent and of what is expected."""
+    servers = [lvs.RealServer((address, port)) for address in SERVERS]
+    director = engine(lvs.VirtualService("sctp", VIP, "rr", "nat", servers))
+    link = bytes.fromhex((DIRECTOR_C + ROUTER).replace(":", "")) + b"\x08\x00"
+    init = SCTP(sport=client[1], dport=VIP[1]) / SCTPChunkInit(init_tag=1) / Raw(there)
+    [(leg, sent)] = director.process("c", link + bytes(IP(src=client[0], dst=VIP[0]) / init)).frames
+    server = IP(sent[14:]).dst
+    translated = SCTP(sport=client[1], dport=port) / SCTPChunkInit(init_tag=1) / Raw(there)
+    assert leg == "s"
+    assert sent[14:] == bytes(IP(src=client[0], dst=server, ttl=63) / translated)
+
+    link = bytes.fromhex((DIRECTOR_S + SERVERS[server]).replace(":", "")) + b"\x08\x00"
+    data = SCTP(sport=port, dport=client[1]) / SCTPChunkData(data=back)
+    [(leg, sent)] = director.process("s", link + bytes(IP(src=server, dst=client[0]) / data)).frames
+    translated = SCTP(sport=VIP[1], dport=client[1]) / SCTPChunkData(data=back)
+    assert leg == "c"
+    assert sent[14:] == bytes(IP(src=VIP[0], dst=client[0], ttl=63) / translated)
 
 
 @given(protocol=protocols, client=clients, damage=st.integers(1, 0xFFFF))

@@ -84,7 +84,7 @@ fn echo_reply<E: Egress + ?Sized>(
     set_u16(&mut message, CHECKSUM, kinds.apply(u16_at(request, CHECKSUM)));
     let mut header = [0; ipv6::HEADER];
     let header = ip_header(packet, packet.payload().len(), packet.tos, Some(identification), &mut header)?;
-    let cut = Cut::default();
+    let cut = Cut { identification: Some(u32::from(identification)), ..Cut::default() };
     Datagram { header, runs: [&message, data, &[], &[]], cut }.emit(&Link::of(packet, out), egress)
 }
 
