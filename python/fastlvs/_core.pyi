@@ -84,6 +84,7 @@ class Configuration:
         settings: Settings,
         neighbours: Sequence[tuple[IPv4Address | IPv6Address, str]],
         routes: Sequence[Route],
+        marks: Sequence[Mark],
         spin: float,
     ) -> Configuration: ...
     @staticmethod

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from fastlvs import _core, schedulers
 from fastlvs._core import Connections, Services
 from fastlvs.balancer import Balancer, ServiceLike
-from fastlvs.engine import Counters, Settings
+from fastlvs.engine import Counters, Mark, Settings
 from fastlvs.errors import ConfigurationError, FastlvsError
 from fastlvs.network import AddressLike, EndpointLike, Route, parse_address
 from fastlvs.schedulers import Scheduler
@@ -73,6 +73,7 @@ class Director(Balancer):
         settings: Settings | None = None,
         neighbours: Mapping[AddressLike, str] | None = None,
         routes: Iterable[Route] = (),
+        marks: Iterable[Mark] = (),
         spin: float = SPIN,
     ) -> None:
         """Starts it.
@@ -84,6 +85,7 @@ class Director(Balancer):
             settings: how its engine behaves.
             neighbours: link-layer addresses that need not be asked for. All others the kernel finds out.
             routes: ways beside those that the kernel knows.
+            marks: which packets get a mark: the first rule that fits gives it.
             spin: how long it looks for the next packet before it sleeps, in seconds up to 1: more costs
                 processor time, less costs latency.
 
@@ -100,7 +102,7 @@ class Director(Balancer):
         known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
         self._start(
             _core.Configuration(
-                list(interfaces), settings or Settings(), list(known.items()), list(routes), spin
+                list(interfaces), settings or Settings(), list(known.items()), list(routes), list(marks), spin
             ),
             tuple(services),
         )
@@ -120,7 +122,7 @@ class Director(Balancer):
         return director
 
     def reload(self, path: str | PathLike[str]) -> None:
-        """Does what the file says from now on: services, settings, neighbours and routes. The interfaces stay,
+        """Does what the file says from now on: services, marks, settings, neighbours and routes. The interfaces stay,
         and so does a scheduler of yours that the service has already.
 
         Raises:

@@ -1,10 +1,15 @@
 //! Both formats of a configuration: what they say, and what is said about mistakes.
 
+mod refused;
+
 use fastlvs_core::conn::{State, TcpState};
 use fastlvs_core::net::Protocol;
 use fastlvs_core::scheduler::NAMES;
-use fastlvs_core::service::{Method, SchedulerSpec};
-use fastlvs_director::config::{ConfigError, Configuration, SchedulerName};
+use fastlvs_core::service::{Encapsulation, Method, SchedulerSpec, ServiceKey};
+use fastlvs_core::settings::Timeouts;
+use fastlvs_director::config::{Configuration, SchedulerName};
+use refused::refused;
+use std::net::IpAddr;
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../docs/director.example.toml");
@@ -15,7 +20,7 @@ fn the_documented_example_says_what_it_says() {
     let configuration = Configuration::from_toml(EXAMPLE, "director.example.toml").unwrap();
     assert_eq!(configuration.interfaces, ["eth0", "eth1"]);
     assert_eq!(configuration.spin, Duration::from_micros(500));
-    let [web, dns] = &configuration.services[..] else { panic!("two services") };
+    let [web, dns, marked] = &configuration.services[..] else { panic!("three services") };
     assert_eq!(web.key.to_string(), "TCP 192.0.2.10:80");
     let line = EXAMPLE.lines().position(|line| line == "scheduler = \"wlc\"").map(|index| index + 1);
     assert_eq!(web.place.line, line);
@@ -27,6 +32,17 @@ fn the_documented_example_says_what_it_says() {
     assert_eq!(servers, expected);
     assert_eq!((dns.key.protocol, dns.forwarding), (Protocol::UDP, Method::Gatewaying));
     assert_eq!(dns.servers[0].endpoint.to_string(), "10.0.0.21:53");
+    let persistence = web.persistence.unwrap();
+    assert_eq!(
+        (persistence.timeout.as_secs(), persistence.mask.to_string().as_str()),
+        (300, "255.255.255.0")
+    );
+    assert_eq!(web.timeouts, [(State::Tcp(TcpState::Established), Duration::from_secs(3600))]);
+    assert_eq!((marked.key, marked.flags.port), (ServiceKey::of_mark(1, false), true));
+    assert_eq!(marked.servers[0].encapsulation, Encapsulation::Gue { port: 6080, checksum: false });
+    let [rule] = &configuration.marks[..] else { panic!("one rule") };
+    assert_eq!((rule.destination.to_string().as_str(), rule.ports.clone()), ("192.0.2.32/28", 8000..=8999));
+    assert_eq!((rule.mark, rule.protocol), (1, Some(Protocol::TCP)));
     assert_eq!(configuration.neighbours[0].mac.to_string(), "02:00:00:00:00:15");
     assert_eq!(configuration.routes[0].destination.to_string(), "198.51.100.0/24");
     assert_eq!(configuration.routes[0].mtu, Some(1400));
@@ -53,6 +69,7 @@ fn every_key_and_scheduler_is_documented() {
         "[settings]\nx = 1",
         "[[service]]\nx = 1",
         &server,
+        "[[mark]]\nx = 1",
         "[[neighbour]]\nx = 1",
         "[[route]]\nx = 1",
     ];
@@ -60,16 +77,16 @@ fn every_key_and_scheduler_is_documented() {
         let error = Configuration::from_toml(text, "f").unwrap_err().message;
         let (_, keys) = error.split_once("expected one of ").expect(&error);
         for key in keys.split(", ") {
-            assert!(
-                EXAMPLE.contains(&format!("{key} = ")) || EXAMPLE.contains(&format!("[[service.{key}]]")),
-                "{key}"
-            );
-            assert!(
-                REFERENCE.contains(&format!("| `{key}` |"))
-                    || REFERENCE.contains(&format!("[[service.{key}]]")),
-                "{key}"
-            );
+            let forms = [format!("{key} = "), format!("[service.{key}]"), format!("[[service.{key}]]")];
+            assert!(forms.iter().any(|form| EXAMPLE.contains(form)), "{key}");
+            let forms = [format!("| `{key}` |"), format!("[[service.{key}]]")];
+            assert!(forms.iter().any(|form| REFERENCE.contains(form)), "{key}");
         }
+    }
+    let timeouts = Timeouts::default();
+    for state in State::all() {
+        let row = format!("| `{}` | {} |", state.timeout_name(), timeouts.of(state).as_secs());
+        assert!(REFERENCE.contains(&row), "{row}");
     }
     for document in [EXAMPLE, REFERENCE] {
         assert!(document.contains(&NAMES.join(" ")));
@@ -102,6 +119,56 @@ fn settings_and_director_are_read() {
 }
 
 #[test]
+fn services_say_all_that_an_engine_can_do() {
+    let text = r#"
+        [[service]]
+        protocol = "sctp"
+        address = "[2001:db8::1]:0"
+        scheduler = "mh"
+        flags = ["mh-port", "mh-fallback"]
+        persistence = 0.5
+        netmask = 64
+        timeouts = { sctp_established = 10, sctp_closed = 0.5 }
+        [[service.server]]
+        address = "10.0.0.1"
+        forwarding = "tun"
+        tunnel = "gre"
+        tunnel_flags = "csum"
+        upper_threshold = 4
+        lower_threshold = 2
+        [[service]]
+        mark = 7
+        ipv6 = true
+        one_packet = true
+        [[service.server]]
+        address = "[2001:db8::11]:53"
+        forwarding = "nat"
+        [[mark]]
+        mark = 7
+        destination = "2001:db8::53"
+        ports = 53
+    "#;
+    let configuration = Configuration::from_toml(text, "f").unwrap();
+    let [all_ports, marked] = &configuration.specs().unwrap()[..] else { panic!("two services") };
+    assert_eq!(all_ports.key.to_string(), "SCTP [2001:db8::1]:0");
+    assert_eq!((all_ports.flags.port, all_ports.flags.fallback), (true, true));
+    assert_eq!(all_ports.persistence.unwrap().mask, "ffff:ffff:ffff:ffff::".parse::<IpAddr>().unwrap());
+    let timeouts = all_ports.timeouts.iter().map(|(state, time)| (state.timeout_name(), time.as_millis()));
+    assert_eq!(
+        timeouts.collect::<Vec<_>>(),
+        [("sctp_established".to_owned(), 10_000), ("sctp_closed".to_owned(), 500)]
+    );
+    let [server] = all_ports.servers[..] else { panic!("one server") };
+    assert_eq!(server.endpoint.to_string(), "10.0.0.1:0");
+    assert_eq!(server.encapsulation, Encapsulation::Gre { checksum: true });
+    assert_eq!((server.upper_threshold, server.lower_threshold), (4, 2));
+    assert_eq!((marked.key, marked.one_packet), (ServiceKey::of_mark(7, true), true));
+    assert_eq!(marked.servers[0].endpoint.port, 53);
+    let [rule] = &configuration.marks[..] else { panic!("one rule") };
+    assert_eq!((rule.ports.clone(), rule.protocol, rule.destination.length()), (53..=53, None, 128));
+}
+
+#[test]
 fn a_scheduler_in_python_is_read_but_not_run() {
     let text = "[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.1:80'\nscheduler = 'python:mine.own:Fair'";
     let configuration = Configuration::from_toml(text, "d.toml").unwrap();
@@ -125,7 +192,7 @@ fn mistakes_about_the_director_and_its_settings_are_named_with_line_and_field() 
             ("a = 1\na = 2\n".into(), "f:2: not TOML: duplicate key"),
             (
                 "\nbalance = 1\n".into(),
-                "f:2: balance: unknown key; expected one of director, settings, service, neighbour, route",
+                "f:2: balance: unknown key; expected one of director, settings, service, mark, neighbour, route",
             ),
             ("director = 1\n".into(), "f:1: director: expected a table, [director], got 1"),
             (
@@ -168,6 +235,10 @@ fn mistakes_about_the_director_and_its_settings_are_named_with_line_and_field() 
                 "[settings]\nconn_reuse_mode = 4\n".into(),
                 "f:2: settings.conn_reuse_mode: expected a whole number from 0 to 3, got 4",
             ),
+            (
+                "[settings.timeouts]\nudp = 0\n".into(),
+                "f:2: settings.timeouts.udp: expected seconds above 0, got 0",
+            ),
             ("[settings]\ntcp = 4\n".into(), "f:2: settings.tcp: unknown key; expected one of timeout_tcp, "),
         ],
     );
@@ -184,18 +255,21 @@ fn mistakes_about_services_are_named_with_line_and_field() {
             ),
             (
                 format!("{WEB}port = 80\n"),
-                "f:4: service[0].port: unknown key; expected one of protocol, address, scheduler, fallback, forwarding, server",
+                "f:4: service[0].port: unknown key; expected one of protocol, address, mark, scheduler, fallback, flags, persistence, netmask, one_packet, timeouts, forwarding, ipv6, server",
             ),
             ("\n[[service]]\naddress = '192.0.2.1:80'\n".into(), "f:2: service[0].protocol: missing key"),
             (
-                WEB.replace("tcp", "sctp"),
-                "f:2: service[0].protocol: expected protocol \"tcp\" or \"udp\", got \"sctp\"",
+                WEB.replace("tcp", "icmp"),
+                "f:2: service[0].protocol: expected protocol \"tcp\", \"udp\" or \"sctp\", got \"icmp\"",
             ),
             (
                 WEB.replace("192.0.2.1:80", "192.0.2.1"),
-                "f:3: service[0].address: expected VIP and port from 1 to 65535, like \"192.0.2.10:80\", got \"192.0.2.1\"",
+                "f:3: service[0].address: expected VIP and port, like \"192.0.2.10:80\"; port 0 stands for all ports, got \"192.0.2.1\"",
             ),
-            (WEB.replace(":80", ":0"), "f:3: service[0].address: expected VIP and port"),
+            (
+                WEB.replace(":80", ":0"),
+                "f:3: service[0].address: service TCP 192.0.2.1:0: expected a port from 1 to 65535; port 0 (all ports) needs persistence",
+            ),
             (WEB.replace(":80", ":65536"), "f:3: service[0].address: expected VIP and port"),
             (
                 format!("{WEB}scheduler = 'fastest'\n"),
@@ -216,6 +290,60 @@ fn mistakes_about_services_are_named_with_line_and_field() {
             (
                 format!("{WEB}forwarding = 'bridge'\n"),
                 "f:4: service[0].forwarding: expected a forwarding method: masquerading (masq, nat), ",
+            ),
+            (
+                format!("{WEB}scheduler = 'sh'\nflags = ['mh-port']\n"),
+                "f:5: service[0].flags[0]: expected an option of sh: sh-fallback or sh-port, got \"mh-port\"",
+            ),
+            (
+                format!("{WEB}flags = ['sh-port']\n"),
+                "f:4: service[0].flags[0]: the scheduler wlc has no options (sh and mh have), got \"sh-port\"",
+            ),
+            (format!("{WEB}flags = 'sh-port'\n"), "f:4: service[0].flags: expected a list of options"),
+            (
+                format!("{WEB}persistence = 0\n"),
+                "f:4: service[0].persistence: expected seconds above 0, got 0",
+            ),
+            (
+                format!("{WEB}netmask = 24\n"),
+                "f:4: service[0].netmask: belongs to a service with persistence",
+            ),
+            (
+                format!("{WEB}persistence = 60\nnetmask = 33\n"),
+                "f:5: service[0].netmask: expected a netmask like 255.255.255.0, or from 1 to 32 leading bits, got \"33\"",
+            ),
+            (
+                format!("{WEB}persistence = 60\nnetmask = 'ffff::'\n"),
+                "f:5: service[0].netmask: expected a netmask like 255.255.255.0",
+            ),
+            (
+                format!("{WEB}one_packet = true\n"),
+                "f:4: service[0].one_packet: service TCP 192.0.2.1:80: one-packet scheduling is for UDP and for marks",
+            ),
+            (
+                format!("{WEB}timeouts = {{ tcp = 3 }}\n"),
+                "f:4: service[0].timeouts.tcp: unknown key; expected one of tcp_none, ",
+            ),
+            (
+                format!("{WEB}[service.timeouts]\ntcp_close = -1\n"),
+                "f:5: service[0].timeouts.tcp_close: expected seconds above 0, got -1",
+            ),
+            (
+                format!("{WEB}timeouts = 3\n"),
+                "f:4: service[0].timeouts: expected a table of seconds by state",
+            ),
+            (
+                format!("{WEB}mark = 3\n"),
+                "f:2: service[0].protocol: does not belong to the service of a mark; its [[mark]] rules say",
+            ),
+            (format!("{WEB}ipv6 = true\n"), "f:4: service[0].ipv6: belongs to the service of a mark"),
+            (
+                "[[service]]\nmark = 0\n".into(),
+                "f:2: service[0].mark: expected a whole number from 1 to 4294967295, got 0",
+            ),
+            (
+                "[[service]]\nmark = 1\n[[service]]\nmark = 1\nipv6 = true\n[[service]]\nmark = 1".into(),
+                "f:7: service[2].mark: service FWM 1 is defined twice, first in line 2",
             ),
             (
                 format!("{WEB}\n{WEB}"),
@@ -254,7 +382,37 @@ fn mistakes_about_real_servers_are_named_with_line_and_field() {
             ),
             (
                 server("address = '10.0.0.1'\nport = 3\n"),
-                "f:6: service[0].server[0].port: unknown key; expected one of address, weight, forwarding",
+                "f:6: service[0].server[0].port: unknown key; expected one of address, weight, forwarding, tunnel, tunnel_port, tunnel_flags, upper_threshold, lower_threshold",
+            ),
+            (
+                server("address = '10.0.0.1'\nupper_threshold = 3\nlower_threshold = 4\n"),
+                "f:7: service[0].server[0].lower_threshold: service TCP 192.0.2.1:80: real server 10.0.0.1:80 has the lower threshold 4 above the upper threshold 3",
+            ),
+            (
+                server("address = '10.0.0.1'\nupper_threshold = -1\n"),
+                "f:6: service[0].server[0].upper_threshold: expected a whole number from 0 to 2147483647, got -1",
+            ),
+            (
+                server("address = '10.0.0.1'\ntunnel = 'gre'\n"),
+                "f:6: service[0].server[0].tunnel: belongs to a server that is reached by tunneling",
+            ),
+            (
+                server("address = '10.0.0.1'\nforwarding = 'tun'\ntunnel = 'vxlan'\n"),
+                "f:7: service[0].server[0].tunnel: expected ipip, gue or gre, got \"vxlan\"",
+            ),
+            (
+                server("address = '10.0.0.1'\nforwarding = 'tun'\ntunnel = 'gue'\n"),
+                "f:7: service[0].server[0].tunnel: a gue tunnel needs the port",
+            ),
+            (
+                server("address = '10.0.0.1'\nforwarding = 'tun'\ntunnel_port = 6080\n"),
+                "f:7: service[0].server[0].tunnel_port: only a gue tunnel has a port",
+            ),
+            (
+                server(
+                    "address = '10.0.0.1'\nforwarding = 'tun'\ntunnel = 'gre'\ntunnel_flags = 'remcsum'\n",
+                ),
+                "f:8: service[0].server[0].tunnel_flags: expected nocsum or csum with gre, got \"remcsum\"",
             ),
             (
                 server("address = '10.0.0.1:8080'\n"),
@@ -277,6 +435,39 @@ fn mistakes_about_real_servers_are_named_with_line_and_field() {
             (
                 format!("{WEB}server = [1]\n"),
                 "f:4: service[0].server[0]: expected tables, each beginning with [[service.server]], got 1",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_about_marks_are_named_with_line_and_field() {
+    let mark = |text: &str| format!("[[mark]]\nmark = 1\ndestination = '192.0.2.0/28'\n{text}\n");
+    refused(
+        |text| Configuration::from_toml(text, "f"),
+        &[
+            ("[[mark]]\nmark = 1".into(), "f:1: mark[0].destination: missing key"),
+            ("[[mark]]\ndestination = '::/0'".into(), "f:1: mark[0].mark: missing key"),
+            (
+                "[[mark]]\ndestination = 'www'".into(),
+                "f:2: mark[0].destination: expected an address block like \"192.0.2.0/28\", or an address, got \"www\"",
+            ),
+            (
+                mark("port = 80"),
+                "f:4: mark[0].port: unknown key; expected one of mark, destination, protocol, ports, source",
+            ),
+            (
+                mark("protocol = 'icmp'"),
+                "f:4: mark[0].protocol: expected protocol \"tcp\", \"udp\" or \"sctp\"",
+            ),
+            (
+                mark("ports = '90-80'"),
+                "f:4: mark[0].ports: expected a port, or the first and the last, like \"8000-8999\", got \"90-80\"",
+            ),
+            (mark("ports = 65536"), "f:4: mark[0].ports: expected a port, or"),
+            (
+                mark("source = '::/0'"),
+                "f:4: mark[0].source: source ::/0 is of another address family than destination 192.0.2.0/28",
             ),
         ],
     );
@@ -326,138 +517,5 @@ fn a_default_route_is_of_its_routers_family() {
         let text = format!("[[route]]\ndestination = 'default'\nvia = '{via}'\n");
         let configuration = Configuration::from_toml(&text, "f").unwrap();
         assert_eq!(configuration.routes[0].destination.to_string(), destination);
-    }
-}
-
-/// Services and servers as `ipvsadm -Sn` would print them, without the default port 0.
-fn saved(text: &str) -> Vec<String> {
-    let configuration = Configuration::from_rules(text, "rules").expect("good rules");
-    let mut lines = Vec::new();
-    for service in &configuration.services {
-        let SchedulerName::BuiltIn(scheduler) = &service.scheduler else { panic!("built in") };
-        lines.push(format!("{} {scheduler}", service.key));
-        lines.extend(
-            service.servers.iter().map(|s| format!("{} {} {}", s.endpoint, s.method.name(), s.weight)),
-        );
-    }
-    lines
-}
-
-#[test]
-fn rules_are_read_as_ipvsadm_reads_them() {
-    let text = "\
-# saved yesterday
--A -t 192.0.2.1:80 -s wrr
--a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3
--a -t 192.0.2.1:80 -r 10.0.0.2:80 -i -w 0 --tun-type ipip
-
-ipvsadm --add-service --udp-service=192.0.2.1:53
-ipvsadm --add-server --udp-service 192.0.2.1:53 --real-server 10.0.0.3 --gatewaying --weight=2 -x 0 -y 0
--au192.0.2.1:53 -r10.0.0.4
--A -t [2001:db8::1]:443 -s sh
-";
-    assert_eq!(
-        saved(text),
-        [
-            "TCP 192.0.2.1:80 wrr",
-            "10.0.0.1:8080 masquerading 3",
-            "10.0.0.2:80 tunneling 0",
-            "UDP 192.0.2.1:53 wlc",
-            "10.0.0.3:53 gatewaying 2",
-            "10.0.0.4:53 gatewaying 1",
-            "TCP [2001:db8::1]:443 sh",
-        ]
-    );
-    assert_eq!(saved("-C\n\n"), [""; 0]);
-}
-
-#[test]
-fn mistakes_in_rules_are_named_with_line_and_option() {
-    let add = "-A -t 192.0.2.1:80";
-    let server = |text: &str| format!("{add}\n-a -t 192.0.2.1:80 {text}");
-    refused(
-        |text| Configuration::from_rules(text, "r"),
-        &[
-            ("hello".into(), "r:1: unexpected argument \"hello\""),
-            ("-t 192.0.2.1:80 -A".into(), "r:1: expected -A (--add-service) or -a (--add-server) first"),
-            ("-D -t 192.0.2.1:80".into(), "r:1: -D: unknown option; expected -A, -a, "),
-            ("-A".into(), "r:1: expected a service: -t VIP:PORT or -u VIP:PORT"),
-            ("-A -t".into(), "r:1: -t: expected a value"),
-            ("-A -t 192.0.2.1:80 -s".into(), "r:1: -s: expected a value"),
-            ("-A -t 192.0.2.1:80 extra".into(), "r:1: unexpected argument \"extra\""),
-            ("-A -t 192.0.2.1:80 -t 192.0.2.2:80".into(), "r:1: more than one service is named"),
-            ("-A -t 192.0.2.1:80 -s rr -s rr".into(), "r:1: -s or its like is given twice"),
-            (
-                "-A -t 192.0.2.1:80 -s best".into(),
-                "r:1: -s: service TCP 192.0.2.1:80: unknown scheduler \"best\"; expected one of rr wrr",
-            ),
-            ("-A -t 192.0.2.1:80 -m".into(), "r:1: -m does not belong to this command"),
-            ("-A -t 192.0.2.1:80 --masquerading=1".into(), "r:1: --masquerading takes no value"),
-            ("-A -t 192.0.2.1".into(), "r:1: -t: a service of all ports (port 0) is not supported"),
-            ("-A -u 192.0.2.1:0".into(), "r:1: -u: port 0 (all ports) is not supported"),
-            (
-                "-A -t 192.0.2.1:http".into(),
-                "r:1: -t: expected numbers, got names in \"192.0.2.1:http\"; save with `ipvsadm -Sn`",
-            ),
-            ("-A -t www.example.org:80".into(), "r:1: -t: expected numbers, got names"),
-            ("-A -t [2001:db8::1]:http".into(), "r:1: -t: expected numbers, got names"),
-            ("-A -t 192.0.2.1:99999".into(), "r:1: -t: expected an address, with or without a port"),
-            ("\n-A -f 1 -s rr".into(), "r:2: -f: --fwmark-service is not supported"),
-            ("-A --fwmark-service=1".into(), "r:1: -f: --fwmark-service is not supported"),
-            ("-A -t 192.0.2.1:80 -p".into(), "r:1: -p: --persistent is not supported"),
-            (
-                "-A -t 192.0.2.1:80 -s rr -p 300 -M 255.255.255.0".into(),
-                "r:1: -p: --persistent is not supported",
-            ),
-            ("-A -u 192.0.2.1:53 -o".into(), "r:1: -o: --ops is not supported"),
-            ("-A -t 192.0.2.1:80 -s sh -b sh-port".into(), "r:1: -b: --sched-flags is not supported"),
-            ("-A -u 192.0.2.1:5060 --pe sip".into(), "r:1: --pe: --pe is not supported"),
-            ("-A --sctp-service 192.0.2.1:80".into(), "r:1: --sctp-service: --sctp-service is not supported"),
-            ("-a -t 192.0.2.1:80 -r 10.0.0.1".into(), "r:1: service TCP 192.0.2.1:80 is not defined above"),
-            (format!("{add}\n{add}"), "r:2: service TCP 192.0.2.1:80 is defined twice, first in line 1"),
-            (format!("{add}\n-C"), "r:2: -C after a service"),
-            (server(""), "r:2: expected a real server: -r RIP:PORT"),
-            (server("-s rr -r 10.0.0.1"), "r:2: -s does not belong to this command"),
-            (server("-r web1:80"), "r:2: -r: expected numbers, got names"),
-            (server("-r 10.0.0.1 -m -g"), "r:2: -g or its like is given twice"),
-            (
-                server("-r 10.0.0.1 -w 2147483648"),
-                "r:2: -w: expected a weight from 0 to 2147483647, got \"2147483648\"",
-            ),
-            (server("-r 10.0.0.1 -w -1"), "r:2: -w: expected a weight"),
-            (server("-r 10.0.0.1 -x 100"), "r:2: -x: connection thresholds are not supported"),
-            (
-                server("-r 10.0.0.1 -i --tun-type gue --tun-port 6080"),
-                "r:2: --tun-type: tunnel type \"gue\" is not supported",
-            ),
-            (
-                server("-r 10.0.0.1 -m --tun-type ipip"),
-                "r:2: --tun-type: expected -i with a tunnel's options",
-            ),
-            (server("-r 10.0.0.1 -i --tun-csum"), "r:2: --tun-csum: --tun-csum is not supported"),
-            (
-                server("-r 10.0.0.1:8080 -g"),
-                "r:2: -r: service TCP 192.0.2.1:80: real server 10.0.0.1:8080 must have the service's port",
-            ),
-            (
-                server("-r 10.0.0.1\n-a -t 192.0.2.1:80 -r 10.0.0.1:80"),
-                "r:3: -r: service TCP 192.0.2.1:80: real server 10.0.0.1:80 is defined twice",
-            ),
-        ],
-    );
-}
-
-/// Each text is refused with an error that begins as expected.
-fn refused(read: impl Fn(&str) -> Result<Configuration, ConfigError>, cases: &[(String, &str)]) {
-    for (text, expected) in cases {
-        match read(text) {
-            Ok(_) => panic!("accepted:\n{text}"),
-            Err(error) => {
-                assert!(
-                    error.to_string().starts_with(expected),
-                    "{text}\nexpected {expected}\n     got {error}"
-                );
-            }
-        }
     }
 }

@@ -3,10 +3,12 @@
 use crate::convert::Text;
 use crate::engine::{WantedRoute, parse_mac};
 use crate::errors;
-use crate::settings::WantedSettings;
+use crate::service::{flag_names, protocol_name};
+use crate::settings::{WantedMark, WantedSettings};
 use fastlvs_core::service::{Encapsulation, ServerSpec};
 use fastlvs_director::config::{self, Place, SchedulerName, ServiceConfig, StaticNeighbour, StaticRoute};
 use pyo3::prelude::*;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,12 +19,17 @@ pub struct Configuration(pub config::Configuration);
 /// A service as a file says it: what `fastlvs.VirtualService` takes by name, and where its scheduler stands.
 #[derive(IntoPyObject)]
 struct ServiceFields {
-    protocol: String,
+    protocol: &'static str,
     address: String,
     scheduler: String,
     forwarding: &'static str,
     servers: Vec<ServerFields>,
     fallback: String,
+    flags: Vec<String>,
+    persistence: Option<f64>,
+    netmask: Option<String>,
+    one_packet: bool,
+    timeouts: HashMap<String, f64>,
     place: PlaceFields,
 }
 
@@ -35,6 +42,8 @@ struct ServerFields {
     tunnel: &'static str,
     tunnel_port: u16,
     tunnel_flags: &'static str,
+    upper_threshold: u32,
+    lower_threshold: u32,
 }
 
 /// What `fastlvs.ConfigurationError` takes by name.
@@ -53,6 +62,7 @@ impl Configuration {
         settings: WantedSettings,
         neighbours: Vec<(IpAddr, String)>,
         routes: Vec<WantedRoute>,
+        marks: Vec<WantedMark>,
         spin: f64,
     ) -> PyResult<Self> {
         Ok(Self(config::Configuration {
@@ -60,6 +70,7 @@ impl Configuration {
             settings: settings.into(),
             neighbours: neighbours.into_iter().map(neighbour).collect::<PyResult<_>>()?,
             routes: routes.into_iter().map(route).collect::<PyResult<_>>()?,
+            marks: marks.into_iter().map(Into::into).collect(),
             spin: Duration::from_secs_f64(spin),
             ..config::Configuration::default()
         }))
@@ -83,12 +94,21 @@ fn fields(service: &ServiceConfig) -> ServiceFields {
     let (SchedulerName::BuiltIn(scheduler) | SchedulerName::Python(scheduler)) = &service.scheduler;
     let Place { file, line, field } = service.place.clone();
     ServiceFields {
-        protocol: service.key.protocol.to_string().to_lowercase(),
+        protocol: protocol_name(service.key.protocol),
         address: service.key.address.to_string(),
         scheduler: scheduler.clone(),
         forwarding: service.forwarding.name(),
         servers: service.servers.iter().map(server).collect(),
         fallback: service.fallback.clone(),
+        flags: flag_names(service.flags, scheduler),
+        persistence: service.persistence.map(|persistence| persistence.timeout.as_secs_f64()),
+        netmask: service.persistence.map(|persistence| persistence.mask.to_string()),
+        one_packet: service.one_packet,
+        timeouts: service
+            .timeouts
+            .iter()
+            .map(|(state, time)| (state.timeout_name(), time.as_secs_f64()))
+            .collect(),
         place: PlaceFields { file, line, field },
     }
 }
@@ -107,6 +127,8 @@ fn server(server: &ServerSpec) -> ServerFields {
         tunnel,
         tunnel_port,
         tunnel_flags,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
     }
 }
 

@@ -35,6 +35,12 @@ pub fn protocol_name(protocol: Protocol) -> &'static str {
     }
 }
 
+/// The names of the options of a scheduler: `sh-port`.
+pub fn flag_names<C: FromIterator<String>>(flags: SchedulerFlags, scheduler: &str) -> C {
+    let set = [("fallback", flags.fallback), ("port", flags.port)].into_iter().filter(|(_, is)| *is);
+    set.map(|(flag, _)| format!("{scheduler}-{flag}")).collect()
+}
+
 /// The state whose timeout has that name.
 pub fn state(name: &str) -> Option<State> {
     State::all().find(|state| state.timeout_name() == name)

@@ -4,7 +4,7 @@
 use crate::columns::{self, Endpoints, Words, column, place, text};
 use crate::convert::{self, Text};
 use crate::scheduler::Schedulers;
-use crate::service::protocol_name;
+use crate::service::{flag_names, protocol_name};
 use fastlvs_core::net::Endpoint;
 use fastlvs_core::service::{Method, RealServer, ServiceTable, Statistics, StatisticsValues, VirtualService};
 use numpy::PyArray1;
@@ -124,9 +124,7 @@ impl Service {
     /// The options of the scheduler: "sh-port", "mh-fallback"…
     #[getter]
     fn flags(&self) -> HashSet<String> {
-        let flags = self.service.flags();
-        let set = [("fallback", flags.fallback), ("port", flags.port)].into_iter().filter(|(_, is)| *is);
-        set.map(|(flag, _)| format!("{}-{flag}", self.scheduler())).collect()
+        flag_names(self.service.flags(), self.scheduler())
     }
 
     /// Seconds that a client stays with its server after its latest new connection.

@@ -8,10 +8,18 @@ use fastlvs_core::service::SpecError;
 #[derive(Debug)]
 pub struct Draft {
     pub service: ServiceConfig,
-    pub address: Place,
-    pub scheduler: Place,
+    pub places: Places,
     /// One for each server.
-    pub servers: Vec<Place>,
+    pub servers: Vec<Places>,
+}
+
+/// Where something stands, and where what is said about it.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// What names it.
+    pub name: Place,
+    /// Parts, by the names that `director.toml` has for them.
+    pub parts: Vec<(&'static str, Place)>,
 }
 
 /// The finished services, if there is nothing wrong with any.
@@ -19,8 +27,8 @@ pub fn finish(drafts: Vec<Draft>) -> Result<Vec<ServiceConfig>, ConfigError> {
     for (number, draft) in drafts.iter().enumerate() {
         let key = draft.service.key;
         if let Some(first) = drafts[..number].iter().find(|d| d.service.key == key) {
-            let line = first.address.line.map_or(String::new(), |line| format!(", first in line {line}"));
-            return Err(draft.address.error(format!("service {key} is defined twice{line}")));
+            let line = first.places.name.line.map_or(String::new(), |line| format!(", first in line {line}"));
+            return Err(draft.places.name.error(format!("service {key} is defined twice{line}")));
         }
         draft.check()?;
     }
@@ -39,17 +47,31 @@ impl Draft {
     }
 
     fn place(&self, error: &SpecError) -> &Place {
-        let (endpoint, occurrence) = match error {
-            SpecError::UnknownScheduler(..) => return &self.scheduler,
-            SpecError::DuplicateServer(_, endpoint) => (endpoint, 1),
+        let (endpoint, occurrence, part) = match error {
+            SpecError::UnknownScheduler(..) | SpecError::TooManyServers(..) => {
+                return self.places.of("scheduler");
+            }
+            SpecError::OnePacket(..) => return self.places.of("one_packet"),
+            SpecError::NoTime(..) => return self.places.of("persistence"),
+            SpecError::MaskFamily(..) => return self.places.of("netmask"),
+            SpecError::DuplicateServer(_, endpoint) => (endpoint, 1, "address"),
             SpecError::OtherPort(_, endpoint)
             | SpecError::NotUnicast(_, endpoint)
-            | SpecError::OtherFamily(_, endpoint)
-            | SpecError::Weight(_, endpoint, _) => (endpoint, 0),
-            _ => return &self.address,
+            | SpecError::OtherFamily(_, endpoint) => (endpoint, 0, "address"),
+            SpecError::TunnelPort(_, endpoint) => (endpoint, 0, "tunnel_port"),
+            SpecError::Weight(_, endpoint, _) => (endpoint, 0, "weight"),
+            SpecError::Thresholds(_, endpoint, ..) => (endpoint, 0, "lower_threshold"),
+            _ => return &self.places.name,
         };
         let mut places = self.service.servers.iter().zip(&self.servers);
         let found = places.by_ref().filter(|(server, _)| server.endpoint == *endpoint).nth(occurrence);
-        found.map_or(&self.address, |(_, place)| place)
+        found.map_or(&self.places.name, |(_, places)| places.of(part))
+    }
+}
+
+impl Places {
+    /// Where a part stands; what does not stand anywhere is the whole's.
+    pub fn of(&self, part: &str) -> &Place {
+        self.parts.iter().find(|(name, _)| *name == part).map_or(&self.name, |(_, place)| place)
     }
 }

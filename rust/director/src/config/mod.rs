@@ -8,14 +8,18 @@ mod draft;
 mod error;
 mod file;
 mod rules;
+mod service;
+mod settings;
 mod table;
 mod value;
 
 pub use error::{ConfigError, Place};
 
+use fastlvs_core::conn::State;
+use fastlvs_core::marks::MarkRule;
 use fastlvs_core::net::{Mac, Prefix};
-use fastlvs_core::scheduler::NAMES;
-use fastlvs_core::service::{Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec};
+use fastlvs_core::scheduler::{NAMES, SchedulerFlags};
+use fastlvs_core::service::{Method, Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec};
 use fastlvs_core::settings::Settings;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -28,6 +32,8 @@ pub struct Configuration {
     pub interfaces: Vec<String>,
     /// What it balances.
     pub services: Vec<ServiceConfig>,
+    /// Which packets get a mark.
+    pub marks: Vec<MarkRule>,
     /// How its engine behaves.
     pub settings: Settings,
     /// Link-layer addresses that need not be asked for.
@@ -45,6 +51,7 @@ impl Default for Configuration {
         Self {
             interfaces: Vec::new(),
             services: Vec::new(),
+            marks: Vec::new(),
             settings: Settings::default(),
             neighbours: Vec::new(),
             routes: Vec::new(),
@@ -57,12 +64,20 @@ impl Default for Configuration {
 /// A virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// Its protocol, VIP and port.
+    /// Its protocol, VIP and port, or its mark.
     pub key: ServiceKey,
     /// Who chooses its servers.
     pub scheduler: SchedulerName,
     /// The built-in scheduler that decides when one in Python fails.
     pub fallback: String,
+    /// Options of the scheduler.
+    pub flags: SchedulerFlags,
+    /// Whether and how long a client stays with its server.
+    pub persistence: Option<Persistence>,
+    /// Whether every UDP datagram is scheduled for itself.
+    pub one_packet: bool,
+    /// States whose timeout differs from the director's.
+    pub timeouts: Vec<(State, Duration)>,
     /// How packets reach servers that say nothing else.
     pub forwarding: Method,
     /// Its real servers, in the order in which they are added.
@@ -122,6 +137,22 @@ impl Configuration {
 }
 
 impl ServiceConfig {
+    /// A service of that name without servers, with the defaults of `ipvsadm`.
+    fn new(key: ServiceKey, place: Place) -> Self {
+        Self {
+            key,
+            scheduler: SchedulerName::BuiltIn("wlc".to_owned()),
+            fallback: "wlc".to_owned(),
+            flags: SchedulerFlags::default(),
+            persistence: None,
+            one_packet: false,
+            timeouts: Vec::new(),
+            forwarding: Method::default(),
+            servers: Vec::new(),
+            place,
+        }
+    }
+
     fn spec(&self) -> Result<ServiceSpec, ConfigError> {
         let name = match &self.scheduler {
             SchedulerName::BuiltIn(name) => name.clone(),
@@ -143,8 +174,11 @@ impl ServiceConfig {
         ServiceSpec {
             key: self.key,
             scheduler: SchedulerSpec::Named(name),
+            flags: self.flags,
+            persistence: self.persistence,
+            one_packet: self.one_packet,
+            timeouts: self.timeouts.clone(),
             servers: self.servers.clone(),
-            ..ServiceSpec::default()
         }
     }
 }

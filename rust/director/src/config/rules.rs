@@ -4,11 +4,19 @@
 //! Read as `ipvsadm` reads its command line (`--option=value`, `--option value`, short options bundled), with
 //! its defaults. What the director cannot do is refused by name, never ignored.
 
-use super::draft::{self, Draft};
-use super::value::{self, WEIGHT_LIMIT};
+use super::draft::{self, Draft, Places};
+use super::value::{self, NUMBER_LIMIT};
 use super::{ConfigError, Configuration, Place, SchedulerName, ServiceConfig};
 use fastlvs_core::net::{Endpoint, Protocol};
-use fastlvs_core::service::{Method, ServerSpec, ServiceKey};
+use fastlvs_core::service::{Encapsulation, Method, Persistence, ServerSpec, ServiceKey};
+use std::iter::Peekable;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long a client stays where nothing is said, in seconds.
+const PERSISTENCE: &str = "360";
+/// A month.
+const LONGEST_PERSISTENCE: u64 = 2_678_400;
 
 /// Reads the rules.
 pub fn read(text: &str, file: &str) -> Result<Configuration, ConfigError> {
@@ -30,14 +38,25 @@ struct OptionKind {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Command(Command),
+    /// Names a service by its address.
     Service(Protocol),
+    /// Names a service by its mark, of which there are those of IPv6.
+    Mark,
+    Ipv6,
     Scheduler,
+    Flags,
+    Persistence,
+    Netmask,
+    OnePacket,
     Server,
     Forwarding(Method),
     Weight,
-    /// A connection threshold, of which only 0, none, can be had.
-    Threshold,
+    UpperThreshold,
+    LowerThreshold,
     TunnelType,
+    TunnelPort,
+    /// What of a tunnel is checked, as `director.toml` calls it.
+    TunnelFlags(&'static str),
     /// What `ipvsadm` has and the director has not.
     Missing,
 }
@@ -60,27 +79,27 @@ const OPTIONS: &[OptionKind] = &[
     option(Some('C'), "clear", Meaning::Command(Command::Clear)),
     option(Some('t'), "tcp-service", Meaning::Service(Protocol::TCP)),
     option(Some('u'), "udp-service", Meaning::Service(Protocol::UDP)),
+    option(None, "sctp-service", Meaning::Service(Protocol::SCTP)),
+    option(Some('f'), "fwmark-service", Meaning::Mark),
+    option(Some('6'), "ipv6", Meaning::Ipv6),
     option(Some('s'), "scheduler", Meaning::Scheduler),
+    option(Some('b'), "sched-flags", Meaning::Flags),
+    option(Some('p'), "persistent", Meaning::Persistence),
+    option(Some('M'), "netmask", Meaning::Netmask),
+    option(Some('o'), "ops", Meaning::OnePacket),
     option(Some('r'), "real-server", Meaning::Server),
     option(Some('m'), "masquerading", Meaning::Forwarding(Method::Masquerading)),
     option(Some('g'), "gatewaying", Meaning::Forwarding(Method::Gatewaying)),
     option(Some('i'), "ipip", Meaning::Forwarding(Method::Tunneling)),
     option(Some('w'), "weight", Meaning::Weight),
-    option(Some('x'), "u-threshold", Meaning::Threshold),
-    option(Some('y'), "l-threshold", Meaning::Threshold),
+    option(Some('x'), "u-threshold", Meaning::UpperThreshold),
+    option(Some('y'), "l-threshold", Meaning::LowerThreshold),
     option(None, "tun-type", Meaning::TunnelType),
-    option(Some('f'), "fwmark-service", Meaning::Missing),
-    option(Some('6'), "ipv6", Meaning::Missing),
-    option(None, "sctp-service", Meaning::Missing),
-    option(Some('p'), "persistent", Meaning::Missing),
-    option(Some('M'), "netmask", Meaning::Missing),
+    option(None, "tun-port", Meaning::TunnelPort),
+    option(None, "tun-nocsum", Meaning::TunnelFlags("nocsum")),
+    option(None, "tun-csum", Meaning::TunnelFlags("csum")),
+    option(None, "tun-remcsum", Meaning::TunnelFlags("remcsum")),
     option(None, "pe", Meaning::Missing),
-    option(Some('o'), "ops", Meaning::Missing),
-    option(Some('b'), "sched-flags", Meaning::Missing),
-    option(None, "tun-port", Meaning::Missing),
-    option(None, "tun-nocsum", Meaning::Missing),
-    option(None, "tun-csum", Meaning::Missing),
-    option(None, "tun-remcsum", Meaning::Missing),
 ];
 
 impl OptionKind {
@@ -90,7 +109,39 @@ impl OptionKind {
     }
 
     fn takes_value(&self) -> bool {
-        !matches!(self.meaning, Meaning::Command(_) | Meaning::Forwarding(_))
+        !matches!(
+            self.meaning,
+            Meaning::Command(_)
+                | Meaning::Forwarding(_)
+                | Meaning::Ipv6
+                | Meaning::OnePacket
+                | Meaning::TunnelFlags(_)
+        )
+    }
+
+    /// What it may be given without a value.
+    fn default(&self) -> Option<&'static str> {
+        match self.meaning {
+            Meaning::Persistence => Some(PERSISTENCE),
+            _ => (!self.takes_value()).then_some(""),
+        }
+    }
+
+    /// Whether it names a service, or is part of what does.
+    fn names_service(&self) -> bool {
+        matches!(self.meaning, Meaning::Service(_) | Meaning::Mark | Meaning::Ipv6)
+    }
+
+    fn describes_service(&self) -> bool {
+        let Self { meaning, .. } = self;
+        matches!(
+            meaning,
+            Meaning::Scheduler
+                | Meaning::Flags
+                | Meaning::Persistence
+                | Meaning::Netmask
+                | Meaning::OnePacket
+        )
     }
 }
 
@@ -104,8 +155,8 @@ fn rule(line: &str, place: &Place, drafts: &mut Vec<Draft>) -> Result<(), Config
     }
     let rule = Rule::parse(&words, place)?;
     match rule.command {
-        Command::AddService => drafts.push(rule.service(place)?),
-        Command::AddServer => rule.server(place, drafts)?,
+        Command::AddService => drafts.push(rule.service()?),
+        Command::AddServer => rule.server(drafts)?,
         Command::Clear if drafts.is_empty() => {}
         Command::Clear => return Err(place.error("-C after a service would remove what stands above it")),
     }
@@ -115,120 +166,199 @@ fn rule(line: &str, place: &Place, drafts: &mut Vec<Draft>) -> Result<(), Config
 /// A line, taken apart.
 struct Rule<'a> {
     command: Command,
-    service: Option<(Protocol, &'a str)>,
+    /// With the command left out.
     options: Vec<(&'static OptionKind, &'a str)>,
+    place: &'a Place,
 }
 
 impl<'a> Rule<'a> {
-    fn parse(words: &[&'a str], place: &Place) -> Result<Self, ConfigError> {
+    fn parse(words: &[&'a str], place: &'a Place) -> Result<Self, ConfigError> {
         let mut options = options(words, place)?.into_iter();
         let command = match options.next() {
             Some((OptionKind { meaning: Meaning::Command(command), .. }, _)) => *command,
             _ => return Err(place.error("expected -A (--add-service) or -a (--add-server) first")),
         };
-        let mut rule = Rule { command, service: None, options: Vec::new() };
+        let mut rule = Rule { command, options: Vec::new(), place };
         for (option, value) in options {
-            rule.take(option, value, place)?;
+            rule.take(option, value)?;
         }
         Ok(rule)
     }
 
-    fn take(
-        &mut self,
-        option: &'static OptionKind,
-        value: &'a str,
-        place: &Place,
-    ) -> Result<(), ConfigError> {
+    fn take(&mut self, option: &'static OptionKind, value: &'a str) -> Result<(), ConfigError> {
         let name = option.name();
-        let of_service = matches!(option.meaning, Meaning::Service(_) | Meaning::Scheduler);
         let legal = match self.command {
-            Command::AddService => of_service,
-            Command::AddServer => option.meaning != Meaning::Scheduler,
+            Command::AddService => option.names_service() || option.describes_service(),
+            Command::AddServer => !option.describes_service(),
             Command::Clear => false,
         };
-        if !legal {
-            return Err(place.error(format_args!("{name} does not belong to this command")));
+        if !legal || matches!(option.meaning, Meaning::Command(_)) {
+            return Err(self.place.error(format_args!("{name} does not belong to this command")));
         }
-        if let Meaning::Service(protocol) = option.meaning {
-            if self.service.replace((protocol, value)).is_some() {
-                return Err(place.error("more than one service is named"));
-            }
-            return Ok(());
+        let is_service = |option: &OptionKind| option.names_service() && option.meaning != Meaning::Ipv6;
+        if is_service(option) && self.options.iter().any(|(other, _)| is_service(other)) {
+            return Err(self.place.error("more than one service is named"));
         }
         let same = |other: &OptionKind| match (other.meaning, option.meaning) {
             (Meaning::Forwarding(_), Meaning::Forwarding(_)) => true,
+            (Meaning::TunnelFlags(_), Meaning::TunnelFlags(_)) => true,
             _ => other.long == option.long,
         };
         if self.options.iter().any(|(other, _)| same(other)) {
-            return Err(place.error(format_args!("{name} or its like is given twice")));
+            return Err(self.place.error(format_args!("{name} or its like is given twice")));
         }
         self.options.push((option, value));
         Ok(())
     }
 
-    fn key(&self, place: &Place) -> Result<ServiceKey, ConfigError> {
-        let Some((protocol, text)) = self.service else {
-            return Err(place.error("expected a service: -t VIP:PORT or -u VIP:PORT"));
+    fn key(&self) -> Result<ServiceKey, ConfigError> {
+        let ipv6 = self.value(Meaning::Ipv6).is_some();
+        if let Some(text) = self.value(Meaning::Mark) {
+            let mark = text.parse().ok().filter(|mark| *mark != 0).ok_or_else(|| {
+                named(self.place, "-f")
+                    .error(format_args!("expected a mark from 1 to {}, got {text:?}", u32::MAX))
+            })?;
+            return Ok(ServiceKey::of_mark(mark, ipv6));
+        }
+        if ipv6 {
+            return Err(named(self.place, "-6").error("belongs to a service of a mark, -f"));
+        }
+        let service = self.options.iter().find_map(|(option, value)| match option.meaning {
+            Meaning::Service(protocol) => Some((option, protocol, *value)),
+            _ => None,
+        });
+        let Some((option, protocol, text)) = service else {
+            let message = "expected a service: -t VIP:PORT, -u VIP:PORT, --sctp-service VIP:PORT or -f MARK";
+            return Err(self.place.error(message));
         };
-        let place = named(place, if protocol == Protocol::TCP { "-t" } else { "-u" });
-        let (address, port) = endpoint(text).map_err(|message| place.error(message))?;
-        let port = port.ok_or_else(|| {
-            place.error(format_args!(
-                "a service of all ports (port 0) is not supported; expected VIP:PORT, got {text:?}"
-            ))
+        let (address, port) =
+            endpoint(text).map_err(|message| named(self.place, &option.name()).error(message))?;
+        Ok(ServiceKey { protocol, address: Endpoint::new(address, port.unwrap_or(0)) })
+    }
+
+    fn service(&self) -> Result<Draft, ConfigError> {
+        let mut service = ServiceConfig::new(self.key()?, self.place.clone());
+        let scheduler = self.value(Meaning::Scheduler).unwrap_or("wlc");
+        service.scheduler = SchedulerName::BuiltIn(scheduler.to_owned());
+        for text in self.value(Meaning::Flags).unwrap_or_default().split(',').filter(|text| !text.is_empty())
+        {
+            value::flag(text, scheduler, &mut service.flags)
+                .map_err(|message| named(self.place, "-b").error(message))?;
+        }
+        service.persistence = self.persistence(service.key.address.address)?;
+        service.one_packet = self.value(Meaning::OnePacket).is_some();
+        Ok(Draft { service, places: self.places(), servers: Vec::new() })
+    }
+
+    fn persistence(&self, family: IpAddr) -> Result<Option<Persistence>, ConfigError> {
+        let netmask = self.value(Meaning::Netmask);
+        let Some(text) = self.value(Meaning::Persistence) else {
+            let alone = named(self.place, "-M").error("belongs to a service with persistence, -p");
+            return if netmask.is_some() { Err(alone) } else { Ok(None) };
+        };
+        let seconds = text.parse().ok().filter(|seconds| (1..=LONGEST_PERSISTENCE).contains(seconds));
+        let seconds = seconds.ok_or_else(|| {
+            let expected = format!("expected from 1 to {LONGEST_PERSISTENCE} seconds, got {text:?}");
+            named(self.place, "-p").error(expected)
         })?;
-        Ok(ServiceKey { protocol, address: Endpoint::new(address, port) })
-    }
-
-    fn service(&self, place: &Place) -> Result<Draft, ConfigError> {
-        let key = self.key(place)?;
-        let scheduler_place = named(place, "-s");
-        let scheduler = self.value(Meaning::Scheduler).unwrap_or("wlc").to_owned();
-        let service = ServiceConfig {
-            key,
-            scheduler: SchedulerName::BuiltIn(scheduler),
-            fallback: "wlc".to_owned(),
-            forwarding: Method::default(),
-            servers: Vec::new(),
-            place: place.clone(),
+        let mask = match netmask {
+            None => value::all_bits(family),
+            Some(text) => {
+                value::netmask(text, family).map_err(|message| named(self.place, "-M").error(message))?
+            }
         };
-        Ok(Draft { service, address: place.clone(), scheduler: scheduler_place, servers: Vec::new() })
+        Ok(Some(Persistence { timeout: Duration::from_secs(seconds), mask }))
     }
 
-    fn server(&self, place: &Place, drafts: &mut [Draft]) -> Result<(), ConfigError> {
-        let key = self.key(place)?;
+    fn server(&self, drafts: &mut [Draft]) -> Result<(), ConfigError> {
+        let key = self.key()?;
         let draft = drafts
             .iter_mut()
             .find(|draft| draft.service.key == key)
-            .ok_or_else(|| place.error(format_args!("service {key} is not defined above")))?;
+            .ok_or_else(|| self.place.error(format_args!("service {key} is not defined above")))?;
         let Some(text) = self.value(Meaning::Server) else {
-            return Err(place.error("expected a real server: -r RIP:PORT"));
+            return Err(self.place.error("expected a real server: -r RIP:PORT"));
         };
-        let (address, port) = endpoint(text).map_err(|message| named(place, "-r").error(message))?;
+        let (address, port) = endpoint(text).map_err(|message| named(self.place, "-r").error(message))?;
         let method = self.options.iter().find_map(|(option, _)| match option.meaning {
             Meaning::Forwarding(method) => Some(method),
             _ => None,
         });
         let method = method.unwrap_or_default();
-        if self.value(Meaning::TunnelType).is_some() && method != Method::Tunneling {
-            return Err(named(place, "--tun-type").error("expected -i with a tunnel's options"));
-        }
-        let weight = self.value(Meaning::Weight).map_or(Ok(1), |text| weight(text, place))?;
-        let endpoint = Endpoint::new(address, port.unwrap_or(key.address.port));
-        draft.service.servers.push(ServerSpec { endpoint, method, weight, ..ServerSpec::default() });
-        draft.servers.push(named(place, "-r"));
+        draft.service.servers.push(ServerSpec {
+            endpoint: Endpoint::new(address, port.unwrap_or(key.address.port)),
+            method,
+            encapsulation: self.encapsulation(method)?,
+            weight: self.number(Meaning::Weight, "a weight", 1)?,
+            upper_threshold: self.number(Meaning::UpperThreshold, "a number of connections", 0)?,
+            lower_threshold: self.number(Meaning::LowerThreshold, "a number of connections", 0)?,
+        });
+        draft.servers.push(Places { name: named(self.place, "-r"), ..self.places() });
         Ok(())
+    }
+
+    fn encapsulation(&self, method: Method) -> Result<Encapsulation, ConfigError> {
+        let flags = self.options.iter().find_map(|(option, _)| match option.meaning {
+            Meaning::TunnelFlags(flags) => Some(flags),
+            _ => None,
+        });
+        let places = self.places();
+        let of_tunnel = |(option, _): &&(&OptionKind, &str)| part(option).starts_with("tunnel");
+        if let Some((option, _)) = self.options.iter().find(of_tunnel)
+            && method != Method::Tunneling
+        {
+            return Err(named(self.place, &option.name()).error("expected -i with a tunnel's options"));
+        }
+        let port = match self.value(Meaning::TunnelPort) {
+            None => None,
+            Some(text) => Some(text.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+                places.of("tunnel_port").error(format_args!("expected a port from 1 to 65535, got {text:?}"))
+            })?),
+        };
+        value::encapsulation(self.value(Meaning::TunnelType), port, flags)
+            .map_err(|(part, message)| places.of(part).error(message))
+    }
+
+    fn number(&self, meaning: Meaning, what: &str, default: u32) -> Result<u32, ConfigError> {
+        let given = self.options.iter().find(|(option, _)| option.meaning == meaning);
+        let Some((option, text)) = given else { return Ok(default) };
+        text.parse().ok().filter(|number| *number <= NUMBER_LIMIT).ok_or_else(|| {
+            let message = format!("expected {what} from 0 to {NUMBER_LIMIT}, got {text:?}");
+            named(self.place, &option.name()).error(message)
+        })
     }
 
     fn value(&self, meaning: Meaning) -> Option<&'a str> {
         self.options.iter().find(|(option, _)| option.meaning == meaning).map(|(_, value)| *value)
+    }
+
+    /// Everything stands in the line.
+    fn places(&self) -> Places {
+        let place = |(option, _): &(&OptionKind, _)| (part(option), named(self.place, &option.name()));
+        Places { name: self.place.clone(), parts: self.options.iter().map(place).collect() }
+    }
+}
+
+/// What `director.toml` calls that which an option says; empty where nothing else is asked for by it.
+const fn part(option: &OptionKind) -> &'static str {
+    match option.meaning {
+        Meaning::Scheduler => "scheduler",
+        Meaning::Persistence => "persistence",
+        Meaning::Netmask => "netmask",
+        Meaning::OnePacket => "one_packet",
+        Meaning::Weight => "weight",
+        Meaning::LowerThreshold => "lower_threshold",
+        Meaning::TunnelType => "tunnel",
+        Meaning::TunnelPort => "tunnel_port",
+        Meaning::TunnelFlags(_) => "tunnel_flags",
+        _ => "",
     }
 }
 
 /// The options of a line with their values, as popt takes it apart.
 fn options<'a>(words: &[&'a str], place: &Place) -> Result<Vec<(&'static OptionKind, &'a str)>, ConfigError> {
     let mut options = Vec::new();
-    let mut words = words.iter().copied();
+    let mut words = words.iter().copied().peekable();
     while let Some(word) = words.next() {
         if let Some(long) = word.strip_prefix("--") {
             let (name, mut value) = long.split_once('=').map_or((long, None), |(n, v)| (n, Some(v)));
@@ -238,7 +368,7 @@ fn options<'a>(words: &[&'a str], place: &Place) -> Result<Vec<(&'static OptionK
                 return Err(place.error(format_args!("--{name} takes no value")));
             }
             if option.takes_value() && value.is_none() {
-                value = words.next();
+                value = next_value(option, &mut words);
             }
             options.push(valued(option, value, place)?);
         } else if let Some(mut letters) = word.strip_prefix('-') {
@@ -248,7 +378,7 @@ fn options<'a>(words: &[&'a str], place: &Place) -> Result<Vec<(&'static OptionK
                 let option = known(option, &format!("-{letter}"), place)?;
                 if option.takes_value() {
                     let rest = std::mem::take(&mut letters);
-                    let value = if rest.is_empty() { words.next() } else { Some(rest) };
+                    let value = if rest.is_empty() { next_value(option, &mut words) } else { Some(rest) };
                     options.push(valued(option, value, place)?);
                 } else {
                     options.push((option, ""));
@@ -269,7 +399,7 @@ fn known(
 ) -> Result<&'static OptionKind, ConfigError> {
     match option {
         None => {
-            let message = "unknown option; expected -A, -a, -t, -u, -s, -r, -m, -g, -i or -w";
+            let message = "unknown option; expected those of ipvsadm -A and -a";
             Err(named(place, word).error(message))
         }
         Some(option) if option.meaning == Meaning::Missing => {
@@ -279,33 +409,28 @@ fn known(
     }
 }
 
-/// Refuses a value that is missing, or that means what cannot be had.
+/// The word behind an option, which is its value; where it may do without, unless the word is an option itself.
+fn next_value<'a>(
+    option: &OptionKind,
+    words: &mut Peekable<impl Iterator<Item = &'a str>>,
+) -> Option<&'a str> {
+    words.next_if(|word| option.default().is_none() || !word.starts_with('-'))
+}
+
+/// Refuses a value that is missing.
 fn valued<'a>(
     option: &'static OptionKind,
     value: Option<&'a str>,
     place: &Place,
 ) -> Result<(&'static OptionKind, &'a str), ConfigError> {
-    let place = named(place, &option.name());
-    let Some(value) = value.or((!option.takes_value()).then_some("")) else {
-        return Err(place.error("expected a value"));
-    };
-    match option.meaning {
-        Meaning::Threshold if value.parse() != Ok(0) => {
-            Err(place.error("connection thresholds are not supported, 0 (none) excepted"))
-        }
-        Meaning::TunnelType if value != "ipip" => {
-            Err(place.error(format_args!("tunnel type {value:?} is not supported; expected \"ipip\"")))
-        }
-        _ => Ok((option, value)),
-    }
+    let value = value.or(option.default());
+    value.map(|value| (option, value)).ok_or_else(|| named(place, &option.name()).error("expected a value"))
 }
 
 /// An address in numbers, with a port in numbers or none.
-fn endpoint(text: &str) -> Result<(std::net::IpAddr, Option<u16>), String> {
-    if text.ends_with(":0") && text.parse::<Endpoint>().is_ok() {
-        return Err(format!(
-            "port 0 (all ports) is not supported; expected a port from 1 to 65535, got {text:?}"
-        ));
+fn endpoint(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    if let Some(endpoint) = text.parse::<Endpoint>().ok().filter(|endpoint| endpoint.port == 0) {
+        return Ok((endpoint.address, Some(0)));
     }
     let letters = |part: &str| part.chars().any(|c| c.is_ascii_alphabetic());
     let (host, port) = match text.rsplit_once(':') {
@@ -315,12 +440,6 @@ fn endpoint(text: &str) -> Result<(std::net::IpAddr, Option<u16>), String> {
     let names = letters(port) || !host.contains(':') && letters(host);
     let expected = format!("expected numbers, got names in {text:?}; save with `ipvsadm -Sn`");
     value::endpoint(text).map_err(|message| if names { expected } else { message })
-}
-
-fn weight(text: &str, place: &Place) -> Result<u32, ConfigError> {
-    text.parse().ok().filter(|weight| *weight <= WEIGHT_LIMIT).ok_or_else(|| {
-        named(place, "-w").error(format_args!("expected a weight from 0 to {WEIGHT_LIMIT}, got {text:?}"))
-    })
 }
 
 fn named(place: &Place, field: &str) -> Place {

@@ -1,6 +1,7 @@
 //! Tables of a TOML file that know where they stand: every value that is missing, misplaced or of the wrong kind
 //! becomes an error with line and field.
 
+use super::draft::Places;
 use super::{ConfigError, Place};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -106,6 +107,17 @@ impl<'a> Table<'a> {
         Place { file: self.source.file.to_owned(), line: Some(self.line), field }
     }
 
+    /// Where it and its values stand; what is called `name` names it.
+    pub fn places(&self, name: &str, parts: &[&'static str]) -> Places {
+        let place = |part: &&'static str| Some((*part, self.value(part)?.place()));
+        Places { name: self.place_of(name), parts: parts.iter().filter_map(place).collect() }
+    }
+
+    /// Where the value of `key` stands, or, where there is none, the table.
+    pub fn place_of(&self, key: &str) -> Place {
+        self.value(key).map_or_else(|| self.place(), |value| value.place())
+    }
+
     fn key(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
@@ -120,6 +132,16 @@ impl<'a> Value<'a> {
     /// A string, read by a `parse` that says itself what it expected.
     pub fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
         parse(self.string()?).map_err(|message| self.place().error(message))
+    }
+
+    /// A whole number or a string, read as it is written by a `parse` that says itself what it expected.
+    pub fn number_or_text<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+        match self.content.get_ref() {
+            DeValue::Integer(integer) if integer.radix() == 10 => {
+                parse(integer.as_str()).map_err(|message| self.place().error(message))
+            }
+            _ => self.parsed(parse),
+        }
     }
 
     /// A string that is not empty.
@@ -183,7 +205,8 @@ impl<'a> Value<'a> {
         self.place().error(format_args!("expected {expected}, got {found}"))
     }
 
-    fn table(&self, expected: &str) -> Result<Table<'a>, ConfigError> {
+    /// The table that it is.
+    pub fn table(&self, expected: &str) -> Result<Table<'a>, ConfigError> {
         let table = self.content.get_ref().as_table().ok_or_else(|| self.unexpected(expected))?;
         let line = self.source.line(self.content.span().start);
         Ok(Table { source: self.source, name: self.name.clone(), line, entries: table })
