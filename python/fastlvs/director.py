@@ -122,8 +122,8 @@ class Director(Balancer):
         return director
 
     def reload(self, path: str | PathLike[str]) -> None:
-        """Does what the file says from now on: services, marks, settings, neighbours and routes. The interfaces stay,
-        and so does a scheduler of yours that the service has already.
+        """Does what the file says from now on: services, marks, settings, neighbours and routes. The interfaces
+        stay, and so does a scheduler of yours that the service has already.
 
         Raises:
             ConfigurationError: the file says something impossible. Nothing has changed then.
@@ -236,11 +236,14 @@ class Director(Balancer):
             return False
         if known.active:
             return True
-        table = self.connections
+        table, over = self.connections, ("TIME_WAIT", "CLOSE")
+        if service.address.port == 0:  # Where clients keep their port, so do servers.
+            here = address.rpartition(":")[0] + ":"
+            pairs = zip(table.server, table.state, strict=True)
+            return any(server.startswith(here) and state not in over for server, state in pairs)
         ours = (table.protocol == service.protocol) & (table.server == address)
         ours &= table.destination == str(service.address)
-        over = (table.state == "TIME_WAIT") | (table.state == "CLOSE")
-        return bool((ours & ~over).any())
+        return bool((ours & ~((table.state == over[0]) | (table.state == over[1]))).any())
 
     def __enter__(self) -> Director:
         return self

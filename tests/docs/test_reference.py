@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import subprocess
 
@@ -41,6 +42,29 @@ def test_every_name_of_the_package_is_on_its_page() -> None:
 def named(page: str) -> list[str]:
     """The headings, and each member without what is said about it."""
     return re.findall(r"^(?:#+ .+|- `[a-z_]+\(.*?\)(?: -> .+?)?`|- `[A-Za-z_]+: .+?`)", page, re.M)
+
+
+@pytest.mark.parametrize(
+    ("table", "kind", "only_here"),
+    [
+        ("[settings]", fastlvs.Settings, set()),
+        ("[[service]]", fastlvs.VirtualService, {"mark", "ipv6"}),
+        (
+            "[[service]]\nprotocol='tcp'\naddress='192.0.2.1:80'\n[[service.server]]",
+            fastlvs.RealServer,
+            set(),
+        ),
+        ("[[mark]]", fastlvs.Mark, set()),
+    ],
+    ids=["settings", "service", "server", "mark"],
+)
+def test_files_say_what_python_says(table: str, kind: type, only_here: set[str]) -> None:
+    """By the same names: an unknown key is answered with the known ones."""
+    with pytest.raises(fastlvs.ConfigurationError) as caught:
+        _core.Configuration.from_toml(f"{table}\nx = 1", "f")
+    keys = set(caught.value.message.partition("expected one of ")[2].split(", "))
+    names = {"server" if field.name == "servers" else field.name for field in dataclasses.fields(kind)}
+    assert keys - only_here == names
 
 
 @pytest.mark.parametrize("scheduler", _core.SCHEDULERS)

@@ -292,6 +292,19 @@ fn mistakes_about_services_are_named_with_line_and_field() {
                 "f:4: service[0].forwarding: expected a forwarding method: masquerading (masq, nat), ",
             ),
             (
+                format!("{WEB}\n{WEB}"),
+                "f:7: service[1].address: service TCP 192.0.2.1:80 is defined twice, first in line 3",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_about_the_options_of_services_are_named_with_line_and_field() {
+    refused(
+        |text| Configuration::from_toml(text, "f"),
+        &[
+            (
                 format!("{WEB}scheduler = 'sh'\nflags = ['mh-port']\n"),
                 "f:5: service[0].flags[0]: expected an option of sh: sh-fallback or sh-port, got \"mh-port\"",
             ),
@@ -344,10 +357,6 @@ fn mistakes_about_services_are_named_with_line_and_field() {
             (
                 "[[service]]\nmark = 1\n[[service]]\nmark = 1\nipv6 = true\n[[service]]\nmark = 1".into(),
                 "f:7: service[2].mark: service FWM 1 is defined twice, first in line 2",
-            ),
-            (
-                format!("{WEB}\n{WEB}"),
-                "f:7: service[1].address: service TCP 192.0.2.1:80 is defined twice, first in line 3",
             ),
         ],
     );

@@ -109,8 +109,6 @@ fn everything_that_a_kernel_serves_is_read() {
 
 #[test]
 fn mistakes_in_rules_are_named_with_line_and_option() {
-    let add = "-A -t 192.0.2.1:80";
-    let server = |text: &str| format!("{add}\n-a -t 192.0.2.1:80 {text}");
     refused(
         |text| Configuration::from_rules(text, "r"),
         &[
@@ -167,6 +165,17 @@ fn mistakes_in_rules_are_named_with_line_and_option() {
                 "r:1: -b: expected an option of sh: sh-fallback or sh-port, got \"flag-3\"",
             ),
             ("-A -u 192.0.2.1:5060 -p 60 --pe sip".into(), "r:1: --pe: --pe is not supported"),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_about_servers_in_rules_are_named_with_line_and_option() {
+    let add = "-A -t 192.0.2.1:80";
+    let server = |text: &str| format!("{add}\n-a -t 192.0.2.1:80 {text}");
+    refused(
+        |text| Configuration::from_rules(text, "r"),
+        &[
             ("-a -t 192.0.2.1:80 -r 10.0.0.1".into(), "r:1: service TCP 192.0.2.1:80 is not defined above"),
             (format!("{add}\n{add}"), "r:2: service TCP 192.0.2.1:80 is defined twice, first in line 1"),
             (format!("{add}\n-C"), "r:2: -C after a service"),

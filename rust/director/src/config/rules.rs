@@ -200,8 +200,8 @@ impl<'a> Rule<'a> {
             return Err(self.place.error("more than one service is named"));
         }
         let same = |other: &OptionKind| match (other.meaning, option.meaning) {
-            (Meaning::Forwarding(_), Meaning::Forwarding(_)) => true,
-            (Meaning::TunnelFlags(_), Meaning::TunnelFlags(_)) => true,
+            (Meaning::Forwarding(_), Meaning::Forwarding(_))
+            | (Meaning::TunnelFlags(_), Meaning::TunnelFlags(_)) => true,
             _ => other.long == option.long,
         };
         if self.options.iter().any(|(other, _)| same(other)) {

@@ -1,0 +1,71 @@
+"""A `director.toml` in Python: the services that it says are those that a program would write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fastlvs as lvs
+from fastlvs.director import read_configuration
+
+FILE = """
+[[service]]
+protocol = "sctp"
+address = "192.0.2.1:0"
+scheduler = "mh"
+flags = ["mh-port"]
+persistence = 90
+netmask = 24
+timeouts = { sctp_established = 10 }
+forwarding = "tun"
+
+  [[service.server]]
+  address = "2001:db8::11"
+  tunnel = "gue"
+  tunnel_port = 6080
+  tunnel_flags = "csum"
+  upper_threshold = 4
+  lower_threshold = 2
+
+[[service]]
+mark = 7
+ipv6 = true
+one_packet = true
+
+[[mark]]
+mark = 7
+destination = "2001:db8::/64"
+protocol = "udp"
+ports = "5000-5999"
+"""
+
+SERVICES = (
+    lvs.VirtualService(
+        "sctp",
+        "192.0.2.1:0",
+        "mh",
+        "tun",
+        [
+            lvs.RealServer(
+                "2001:db8::11",
+                forwarding="tun",
+                tunnel="gue",
+                tunnel_port=6080,
+                tunnel_flags="csum",
+                upper_threshold=4,
+                lower_threshold=2,
+            )
+        ],
+        flags="mh-port",
+        persistence=90,
+        netmask="255.255.255.0",
+        timeouts={"sctp_established": 10},
+    ),
+    lvs.VirtualService.of_mark(7, ipv6=True, one_packet=True),
+)
+
+
+def test_a_file_says_what_a_program_says(tmp_path: Path) -> None:
+    file = tmp_path / "director.toml"
+    file.write_text(FILE)
+    _, services = read_configuration(file)
+    assert services == SERVICES
