@@ -11,7 +11,7 @@
 use super::least::Least;
 use super::locality::Locality;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
-use crate::service::RealServer;
+use crate::service::{RealServer, ServerId};
 use crate::shared::AtomicU32;
 use crate::time::Instant;
 use std::sync::Arc;
@@ -67,6 +67,10 @@ impl Scheduler for LocalityBased {
 
     fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
         self
+    }
+
+    fn remembers(&self, server: ServerId) -> bool {
+        self.destinations.any(|id| id.load(Relaxed) == server.0)
     }
 }
 

@@ -105,6 +105,10 @@ impl Scheduler for LocalityReplicated {
     fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
         self
     }
+
+    fn remembers(&self, server: ServerId) -> bool {
+        self.destinations.any(|set| set.load().members.iter().any(|member| member.id() == server))
+    }
 }
 
 /// The list's least loaded server, after it was remembered.

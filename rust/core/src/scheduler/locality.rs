@@ -103,6 +103,11 @@ impl<V> Locality<V> {
         }
     }
 
+    /// Whether `fits` any of the values.
+    pub(super) fn any(&self, fits: impl Fn(&V) -> bool) -> bool {
+        self.buckets.iter().any(|bucket| bucket.load().iter().any(|entry| fits(&entry.value)))
+    }
+
     /// The number of destinations.
     pub(super) fn len(&self) -> usize {
         self.entries.load(Relaxed)

@@ -108,6 +108,12 @@ pub trait Scheduler: Debug + Send + Sync {
     /// The scheduler of the next snapshot, after `event`, for the list `servers`. It shares the
     /// mutable state with this one; one that keeps nothing about the list returns itself.
     fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler>;
+
+    /// Whether it remembers this server, which may be a deleted one: as long as it does, the server is kept, and
+    /// comes back as the same when it is added again.
+    fn remembers(&self, _server: ServerId) -> bool {
+        false
+    }
 }
 
 /// The names of the built-in schedulers, as `ipvsadm` knows them.

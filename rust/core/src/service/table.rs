@@ -134,7 +134,11 @@ impl ServiceTable {
                 return Err(SpecError::DuplicateService(spec.key));
             }
         }
-        let mut trash = self.trash.at(now);
+        let remembered = |service: &ServiceKey, server| {
+            let of = self.places.get(service).map(|place| &self.services[*place]);
+            of.is_some_and(|service| service.scheduler().remembers(server))
+        };
+        let mut trash = self.trash.at(now, remembered);
         for gone in self.services.iter().filter(|service| !places.contains_key(service.key())) {
             for server in gone.servers() {
                 trash.take(gone, Arc::clone(server), now);

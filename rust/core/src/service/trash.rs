@@ -1,10 +1,11 @@
 //! Servers that were deleted and may come back: with their connections, their counters and their overload.
 //!
 //! The kernel's rule: every 60 s (counted from when the trash ceased to be empty) it looks which servers
-//! have no connection; one that had none at a look two minutes ago is forgotten.
+//! have no connection; one that had none at a look two minutes ago is forgotten. Unless the service's scheduler
+//! remembers it (lblc and lblcr do).
 
 use super::virtual_service::Account;
-use super::{RealServer, ServiceKey, VirtualService};
+use super::{RealServer, ServerId, ServiceKey, VirtualService};
 use crate::net::Endpoint;
 use crate::time::{Duration, Instant};
 use std::sync::Arc;
@@ -30,9 +31,11 @@ struct Deleted {
 }
 
 impl Trash {
-    /// What is left of it at `now`.
-    pub(super) fn at(&self, now: Instant) -> Self {
-        let deleted = self.deleted.iter().filter(|deleted| !self.is_forgotten(deleted, now));
+    /// What is left of it at `now`. Servers that somebody still remembers stay.
+    pub(super) fn at(&self, now: Instant, remembered: impl Fn(&ServiceKey, ServerId) -> bool) -> Self {
+        let deleted = self.deleted.iter().filter(|deleted| {
+            !self.is_forgotten(deleted, now) || remembered(&deleted.service, deleted.server.id())
+        });
         Self { deleted: deleted.cloned().collect(), began: self.began }
     }
 
@@ -76,10 +79,12 @@ impl Trash {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ServerSpec, ServiceSpec, ServiceTable};
+    use super::super::{SchedulerSpec, ServerSpec, ServiceSpec, ServiceTable};
     use super::*;
     use crate::net::Protocol;
+    use crate::scheduler::{Flow, Request, SchedulerFlags};
     use crate::service::Method;
+    use crate::settings::Settings;
 
     fn spec(servers: &[&str]) -> ServiceSpec {
         let server = |endpoint: &&str| ServerSpec {
@@ -96,6 +101,30 @@ mod tests {
 
     fn after(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_server_that_its_scheduler_remembers_is_kept() {
+        let settings = Settings::default();
+        let flow = Flow {
+            protocol: Protocol::TCP,
+            client: "203.0.113.9:4000".parse().unwrap(),
+            destination: "10.99.0.1:80".parse().unwrap(),
+        };
+        for (scheduler, kept) in [("lblc", true), ("lblcr", true), ("wlc", false)] {
+            let of = |servers: &[&str]| ServiceSpec {
+                scheduler: SchedulerSpec::Named(scheduler.to_owned()),
+                ..spec(servers)
+            };
+            let table = ServiceTable::default().apply(&[of(&["10.0.0.1:80"])], Instant::ZERO).unwrap();
+            let server = Arc::clone(&table.services()[0].servers()[0]);
+            let flags = SchedulerFlags::default();
+            let request = Request { flow, now: after(1), flags, settings: &settings, random: 0 };
+            assert!(table.services()[0].schedule(&request).is_some());
+            let without = table.apply(&[of(&[])], after(2)).unwrap();
+            let again = without.apply(&[of(&["10.0.0.1:80"])], after(1000)).unwrap();
+            assert_eq!(Arc::ptr_eq(&server, &again.services()[0].servers()[0]), kept, "{scheduler}");
+        }
     }
 
     #[test]
