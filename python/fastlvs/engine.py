@@ -82,7 +82,7 @@ class Settings:
     lblcr_expiration: float = 86400.0
     """The same for lblcr, and how long a destination's set of servers stays as it is before it shrinks."""
     connection_limit: int = 10_000_000
-    """The most connections that one worker keeps."""
+    """The most connections that one worker keeps, persistence templates among them."""
 
     def __post_init__(self) -> None:
         parse_timeouts(self.timeouts, "timeouts")

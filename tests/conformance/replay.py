@@ -42,7 +42,7 @@ def main() -> int:
     kinds = [options.kind] if options.kind else list(PLAYERS)
     report = Report(options.verbose)
     for kind in kinds:
-        recorded = options.files or [VECTORS / f"{kind}.jsonl.xz"]
+        recorded = options.files or sorted(VECTORS.glob(f"{kind}*.jsonl.xz"))
         asked = (s for s in read(*recorded) if s["kind"] == kind and s["id"].startswith(options.id))
         report.play(asked, PLAYERS[kind])
     return 0 if report.print() else 1

@@ -45,7 +45,7 @@ pub struct Settings {
     pub nat_icmp_send: bool,
     /// Whether a client's "don't fragment" holds for the tunnel that its packet travels in (`pmtu_disc`).
     pub pmtu_disc: bool,
-    /// The most connections that one worker keeps.
+    /// The most connections that one worker keeps, persistence templates among them.
     pub connection_limit: u32,
 }
 

@@ -99,7 +99,9 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
     /// Makes a connection of `service` for a flow that a client has begun; `NoServer`: no server may have it.
     pub(super) fn admit(&mut self, service: &VirtualService, flow: &FlowKey) -> Result<Admitted, DropReason> {
         self.trace.stage(&Stage::Service { service: service.key(), scheduler: service.scheduler().name() });
-        if self.engine.connections.len() >= self.snapshot.settings.connection_limit as usize {
+        let connections = &self.engine.connections;
+        let entries = connections.len() + connections.template_count();
+        if entries >= self.snapshot.settings.connection_limit as usize {
             return Err(DropReason::ConnectionLimit);
         }
         let (server, template) = match service.persistence() {
