@@ -2,6 +2,7 @@
 //! addresses that it does not hold.
 
 use super::{Origin, Passage, too_big};
+use crate::conn::SctpEvent;
 use crate::forward::related::{self, Quote, Translation};
 use crate::forward::{Rewrite, host, masquerade};
 use crate::frame::{Egress, Frame, Offload};
@@ -65,7 +66,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let told = self.snapshot.settings.nat_icmp_send
             && way != Some(Path::Local)
             && !self.is_refused(packet, way)
-            && !(packet.protocol() == Protocol::TCP && packet.tcp_flags.rst())
+            && !ends_a_connection(packet)
             && self.snapshot.services.is_masqueraded(packet.protocol(), packet.flow.source);
         if told { self.reply_unwanted(packet) } else { self.host(packet) }
     }
@@ -137,5 +138,14 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             Ok(()) => Verdict::Reply,
             Err(reason) => Verdict::Drop(reason),
         }
+    }
+}
+
+/// Whether a packet gives a connection up: nobody has to be told that there is none.
+fn ends_a_connection(packet: &Packet<'_>) -> bool {
+    match packet.protocol() {
+        Protocol::TCP => packet.tcp_flags.rst(),
+        Protocol::SCTP => SctpEvent::of_first_chunk(packet.payload()) == Some(SctpEvent::Abort),
+        _ => false,
     }
 }

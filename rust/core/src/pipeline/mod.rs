@@ -80,14 +80,14 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// An engine without connections. `hash_key` guards the connection table against clients that
-    /// choose their ports to collide, and begins the lots that schedulers draw: random in a live director,
-    /// any constant in a test.
+    /// choose their ports to collide, and begins the lots that schedulers draw and the IP identifications:
+    /// random in a live director, any constant in a test.
     #[must_use]
     pub fn new(hash_key: (u64, u64)) -> Self {
         Self {
             connections: ConnectionTable::new(hash_key),
             counters: Counters::default(),
-            identification: 0,
+            identification: (hash_key.0 ^ hash_key.1) as u16,
             reassembly: Reassembly::default(),
             path_mtus: PathMtus::default(),
             host_frame: HostFrame::default(),
