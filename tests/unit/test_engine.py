@@ -143,6 +143,17 @@ def test_a_malformed_frame_ends_under_a_name(frame: bytes, reason: lvs.DropReaso
     assert director.counters.drops == {reason: 1}
 
 
+def test_a_header_cut_short_does_not_reach_a_server_on_the_director() -> None:
+    """It has ports, so it belongs to the connection, but nothing else that translation would change."""
+    director = engine(service("rr", "nat", servers=[lvs.RealServer(("192.168.0.1", 8080))]))
+    assert director.process("c", from_client(SYN)).verdict is lvs.Verdict.TO_HOST
+    whole = from_client(ACK)
+    packet = IP(whole[14:])
+    short = whole[:14] + bytes(IP(src=packet.src, dst=packet.dst, proto=6) / whole[34:42])
+    outcome = director.process("c", short)
+    assert (outcome.verdict, outcome.reason) == (lvs.Verdict.DROP, lvs.DropReason.MALFORMED_TCP)
+
+
 def test_an_unknown_neighbour_is_a_named_drop() -> None:
     outcome = engine(service(servers=[lvs.RealServer("192.168.9.9")])).process("c", from_client())
     assert outcome.reason is lvs.DropReason.NEIGHBOUR_UNKNOWN

@@ -48,12 +48,17 @@ pub fn emit_own<E: Egress + ?Sized>(
 }
 
 /// Rewrites a packet where it is: `datagram` is a copy of it. The hop does not count.
-pub fn translate(packet: &Packet<'_>, rewrite: &Rewrite, datagram: &mut [u8]) {
+///
+/// # Errors
+/// As [`emit`]'s, but for the way out. Nothing was changed then.
+pub fn translate(packet: &Packet<'_>, rewrite: &Rewrite, datagram: &mut [u8]) -> Result<(), DropReason> {
+    check(packet, rewrite)?;
     let (header, payload) = datagram.split_at_mut(packet.transport - packet.network);
     let (transport, data) = payload.split_at_mut(packet.transport_header_length());
     rewrite_addresses(header, rewrite);
     ipv4::sum_if_v4(header);
     rewrite_transport(packet, rewrite, packet.checksum_is_partial(), transport, data);
+    Ok(())
 }
 
 /// `hop` ends the rewriting of an IP header.
@@ -64,16 +69,7 @@ fn send<E: Egress + ?Sized>(
     out: &Output,
     egress: &mut E,
 ) -> Result<(), DropReason> {
-    if packet.fragment != Fragment::Whole {
-        return Err(DropReason::Fragment);
-    }
-    if packet.cut_short {
-        return Err(packet.cut_reason());
-    }
-    let family = |address: IpAddr| address.is_ipv4() == packet.is_ipv4();
-    if !family(rewrite.source.address) || !family(rewrite.destination.address) {
-        return Err(DropReason::NoRoute);
-    }
+    check(packet, rewrite)?;
     let link = Link::of(packet, out);
     let fits_way = fits(packet, out.mtu);
     if fits_way && packet.reassembled.is_none() {
@@ -98,6 +94,21 @@ fn send<E: Egress + ?Sized>(
         rewrite_transport(packet, rewrite, false, transport, data);
         piece.datagram().emit(&link, egress)
     })
+}
+
+/// Whether the packet has what is to be rewritten.
+fn check(packet: &Packet<'_>, rewrite: &Rewrite) -> Result<(), DropReason> {
+    if packet.fragment != Fragment::Whole {
+        return Err(DropReason::Fragment);
+    }
+    if packet.cut_short {
+        return Err(packet.cut_reason());
+    }
+    let family = |address: IpAddr| address.is_ipv4() == packet.is_ipv4();
+    if !family(rewrite.source.address) || !family(rewrite.destination.address) {
+        return Err(DropReason::NoRoute);
+    }
+    Ok(())
 }
 
 fn rewrite_addresses(header: &mut [u8], rewrite: &Rewrite) {

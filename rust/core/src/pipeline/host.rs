@@ -106,7 +106,9 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return Verdict::Drop(DropReason::LocalClient);
         }
         let frame = self.engine.host_frame.copy(packet);
-        masquerade::translate(packet, rewrite, &mut frame[packet.network..]);
+        if let Err(reason) = masquerade::translate(packet, rewrite, &mut frame[packet.network..]) {
+            return Verdict::Drop(reason);
+        }
         self.trace.stage(&Stage::Host);
         Verdict::ToHost
     }
