@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fastlvs as lvs
 from fastlvs.director import read_configuration
+from fastlvs.lab import director_toml
 
 FILE = """
 [[service]]
@@ -67,5 +68,13 @@ SERVICES = (
 def test_a_file_says_what_a_program_says(tmp_path: Path) -> None:
     file = tmp_path / "director.toml"
     file.write_text(FILE)
+    _, services = read_configuration(file)
+    assert services == SERVICES
+
+
+def test_what_a_program_says_can_be_written_down(tmp_path: Path) -> None:
+    file = tmp_path / "director.toml"
+    mark = lvs.Mark(7, "2001:db8::/64", protocol="udp", ports=(5000, 5999), source="2001:db8:1::/48")
+    file.write_text(director_toml(SERVICES, interfaces=["eth0"], marks=[mark]))
     _, services = read_configuration(file)
     assert services == SERVICES

@@ -7,15 +7,16 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import PIPE, TimeoutExpired
 from types import TracebackType
 
+from fastlvs.engine import Mark
 from fastlvs.errors import ConfigurationError, PlatformError
 from fastlvs.lab.host import Host
 from fastlvs.lab.sandbox import LabError, first_line
-from fastlvs.service import VirtualService
+from fastlvs.service import Forwarding, RealServer, VirtualService
 
 __all__ = ["DirectorProcess", "director_program", "director_toml"]
 
@@ -136,34 +137,86 @@ def director_program() -> str:
     return found
 
 
-def director_toml(services: Iterable[VirtualService], *, interfaces: Iterable[str] = ()) -> str:
-    """The ``director.toml`` that says the same as ``services``; without ``interfaces`` it names none.
+def director_toml(
+    services: Iterable[VirtualService], *, interfaces: Iterable[str] = (), marks: Iterable[Mark] = ()
+) -> str:
+    """The ``director.toml`` that says the same as ``services`` and ``marks``; without ``interfaces`` it names
+    none.
 
     Raises:
         ConfigurationError: a service has a scheduler object, which a file cannot name.
     """
     names = list(interfaces)
-    lines = [f"[director]\ninterfaces = [{', '.join(map(_quoted, names))}]\n"] if names else []
+    tables = [_table("[director]", {"interfaces": names})] if names else []
     for service in services:
         if not isinstance(service.scheduler, str):
             raise ConfigurationError(
                 f"expected a scheduler's name, got {service.scheduler!r}", field=f"service {service.address}"
             )
-        lines.append(
-            f"[[service]]\n"
-            f"protocol = {_quoted(service.protocol)}\n"
-            f"address = {_quoted(str(service.address))}\n"
-            f"scheduler = {_quoted(service.scheduler)}\n"
-            f"forwarding = {_quoted(service.forwarding.value)}\n"
-        )
-        lines += (
-            f"  [[service.server]]\n"
-            f"  address = {_quoted(str(server.address))}\n"
-            f"  weight = {server.weight}\n"
-            f"  forwarding = {_quoted(service.forwarding_of(server).value)}\n"
-            for server in service.servers
-        )
-    return "\n".join(lines)
+        tables.append(_table("[[service]]", _service(service)))
+        tables += (_table("[[service.server]]", _server(server, service)) for server in service.servers)
+    tables += (_table("[[mark]]", _mark(mark)) for mark in marks)
+    return "\n".join(tables)
+
+
+def _service(service: VirtualService) -> dict[str, object]:
+    named: dict[str, object] = {"protocol": service.protocol, "address": service.address}
+    if service.mark is not None:
+        named = {"mark": service.mark, "ipv6": service.address.address.version == 6}
+    return named | {
+        "scheduler": service.scheduler,
+        "fallback": None if service.fallback == "wlc" else service.fallback,
+        "flags": sorted(service.flags) or None,
+        "persistence": service.persistence,
+        "netmask": service.netmask,
+        "one_packet": service.one_packet or None,
+        "timeouts": dict(service.timeouts) or None,
+        "forwarding": service.forwarding,
+    }
+
+
+def _server(server: RealServer, service: VirtualService) -> dict[str, object]:
+    tunnel: dict[str, object] = {}
+    if service.forwarding_of(server) is Forwarding.TUNNELING and server.tunnel != "ipip":
+        port = server.tunnel_port or None
+        tunnel = {"tunnel": server.tunnel, "tunnel_port": port, "tunnel_flags": server.tunnel_flags}
+    return {
+        "address": server.address if server.address.port else server.address.address,
+        "weight": server.weight,
+        "forwarding": service.forwarding_of(server),
+        "upper_threshold": server.upper_threshold or None,
+        "lower_threshold": server.lower_threshold or None,
+    } | tunnel
+
+
+def _mark(mark: Mark) -> dict[str, object]:
+    first, last = mark.ports
+    return {
+        "mark": mark.mark,
+        "destination": mark.destination,
+        "protocol": mark.protocol,
+        "ports": f"{first}-{last}",
+        "source": mark.source,
+    }
+
+
+def _table(head: str, values: Mapping[str, object]) -> str:
+    """What is ``None`` is left out."""
+    lines = (f"{name} = {_toml(value)}\n" for name, value in values.items() if value is not None)
+    return f"{head}\n{''.join(lines)}"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            return f"{{ {', '.join(f'{name} = {_toml(item)}' for name, item in value.items())} }}"
+    return _quoted(str(value))
 
 
 def _quoted(text: str) -> str:

@@ -2,6 +2,7 @@
 //! kernel netfilter marks packets; here the first rule that fits does.
 
 use crate::net::{FlowKey, Prefix, Protocol};
+use crate::service::ServiceKey;
 use std::ops::RangeInclusive;
 
 /// Packets that get a mark.
@@ -20,6 +21,12 @@ pub struct MarkRule {
 }
 
 impl MarkRule {
+    /// The service of the packets that it marks.
+    #[must_use]
+    pub fn service(&self) -> ServiceKey {
+        ServiceKey::of_mark(self.mark, self.destination.address().is_ipv6())
+    }
+
     fn fits(&self, flow: &FlowKey) -> bool {
         self.destination.contains(flow.destination.address)
             && self.ports.contains(&flow.destination.port)

@@ -4,103 +4,145 @@
 //! (by [`crate::nft`]) to drop exactly what is named here; and what it dropped although the engine leaves it
 //! to the host, the worker gives back. Both decide by this one list.
 
-use fastlvs_core::net::{Endpoint, Protocol};
+use crate::ends::{ALL_PORTS, Ends};
+use fastlvs_core::marks::Marks;
+use fastlvs_core::net::{Endpoint, Prefix, Protocol};
 use fastlvs_core::network::{Network, Path};
-use fastlvs_core::packet::Packet;
-use fastlvs_core::service::{FTP_PORT, Method, RealServer, ServiceKey, ServiceSpec, ServiceTable};
+use fastlvs_core::packet::{Fragment, Packet};
+use fastlvs_core::service::{
+    FTP_PORT, Method, RealServer, ServiceKey, ServiceSpec, ServiceTable, VirtualService,
+};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// What the kernel's stack is kept away from. Only packets that are addressed to this host's interfaces count.
+///
+/// *Fragments.* Only the first of a datagram's bears the ports. So all fragments to a service's address and, on their
+/// way to clients, from a masqueraded server's are claimed. The engine puts them together, and what turns out to be
+/// another port's is given back whole. Otherwise the kernel would keep the later ones until half a minute has passed,
+/// with room for some thousand of them, or send the client those of a reply with the server's address.
+///
+/// *ICMP errors about connections* are relayed by the engine, translated, and not claimed: the ports stand in what they
+/// quote. The original meets nobody. One to a VIP that the host has is about a connection that the host does not know.
+/// One to a client, if the host routes, quotes the server's address, with which the client has no connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// Packets to these, of that protocol: virtual services.
-    pub services: BTreeSet<(Protocol, Endpoint)>,
-    /// The same, whatever their port.
-    pub all_services: BTreeSet<(Protocol, IpAddr)>,
-    /// Packets from these, of that protocol, unless they go to an address of the host: replies that have to be
-    /// translated.
-    pub replies: BTreeSet<(Protocol, Endpoint)>,
-    /// The same, whatever their port.
-    pub all_replies: BTreeSet<(Protocol, IpAddr)>,
+    /// Packets to these: virtual services.
+    pub services: Ends,
+    /// Packets from these, unless they go to an address of the host: replies that have to be translated.
+    pub replies: Ends,
     /// All packets to these addresses: no kernel holds them, so it would only route or reject.
     pub owned: BTreeSet<IpAddr>,
 }
 
 impl Claims {
-    /// The claims for these services and the addresses that the engine alone has.
+    /// The claims for these services, of marks that these rules give, and the addresses that the engine alone has.
     #[must_use]
-    pub fn new(services: &[ServiceSpec], owned: &[IpAddr]) -> Self {
+    pub fn new(services: &[ServiceSpec], marks: &Marks, owned: &[IpAddr]) -> Self {
         let mut claims = Self { owned: owned.iter().copied().collect(), ..Self::default() };
         for spec in services {
-            let protocol = spec.key.protocol;
-            claims.add_service(protocol, claimed(&spec.key, spec.persistence.is_some(), spec.key.address));
+            let ways = ways(&spec.key, spec.persistence.is_some(), marks);
+            ways.claim_service(&mut claims.services);
             for server in spec.servers.iter().filter(|server| server.method == Method::Masquerading) {
-                claims.add_reply(protocol, claimed(&spec.key, spec.persistence.is_some(), server.endpoint));
+                ways.claim_replies(server.endpoint, &mut claims.replies);
             }
         }
         claims
-    }
-
-    /// Port 0 stands for all ports.
-    fn add_service(&mut self, protocol: Protocol, Endpoint { address, port }: Endpoint) {
-        if port == 0 {
-            self.all_services.insert((protocol, address));
-        } else {
-            self.services.insert((protocol, Endpoint::new(address, port)));
-        }
-    }
-
-    /// Port 0 stands for all ports.
-    fn add_reply(&mut self, protocol: Protocol, Endpoint { address, port }: Endpoint) {
-        if port == 0 {
-            self.all_replies.insert((protocol, address));
-        } else {
-            self.replies.insert((protocol, Endpoint::new(address, port)));
-        }
     }
 
     /// Whether the kernel's copy of `packet` was dropped.
     #[must_use]
     pub fn take(&self, packet: &Packet<'_>, network: &Network) -> bool {
         let flow = &packet.flow;
-        self.owned.contains(&flow.destination.address)
-            || self.services.contains(&(flow.protocol, flow.destination))
-            || self.all_services.contains(&(flow.protocol, flow.destination.address))
-            || (self.replies.contains(&(flow.protocol, flow.source))
-                || self.all_replies.contains(&(flow.protocol, flow.source.address)))
-                && network.path(flow.destination.address) != Some(Path::Local)
+        let (source, destination) = (flow.source.address, flow.destination.address);
+        let leaves = || network.path(destination) != Some(Path::Local);
+        if self.owned.contains(&destination) {
+            return true;
+        }
+        if packet.fragment != Fragment::Whole || packet.fragment_header != 0 {
+            return in_fragments(packet.is_ipv4()).contains(&packet.protocol())
+                && (self.services.touch(destination) || self.replies.touch(source) && leaves());
+        }
+        self.services.contain(flow.protocol, flow.destination)
+            || self.replies.contain(flow.protocol, flow.source) && leaves()
+    }
+
+    /// Whether a service has that address, by itself and not in a block that may be other hosts' too.
+    #[must_use]
+    pub fn has_service(&self, address: IpAddr) -> bool {
+        self.services.name(address)
     }
 
     /// Both together.
     #[must_use]
     pub fn union(mut self, other: &Self) -> Self {
         self.services.extend(&other.services);
-        self.all_services.extend(&other.all_services);
         self.replies.extend(&other.replies);
-        self.all_replies.extend(&other.all_replies);
         self.owned.extend(&other.owned);
         self
     }
 }
 
-/// What is claimed of `endpoint`, the service's or one of its servers': all ports (0), where clients keep the port
-/// that they ask for; that is so with a service of all ports, and with FTP when it remembers its clients.
-fn claimed(service: &ServiceKey, persistent: bool, endpoint: Endpoint) -> Endpoint {
-    let keeps_ports = persistent && matches!(service.address.port, 0 | FTP_PORT);
-    Endpoint::new(endpoint.address, if keeps_ports { 0 } else { endpoint.port })
+/// The packets that are for a service.
+struct Ways {
+    ends: Vec<(Protocol, Prefix, RangeInclusive<u16>)>,
+    /// Whether they come to its servers on the port that their clients asked for.
+    keep_ports: bool,
 }
 
-/// A claim of a service or server that is no longer configured, kept while it has connections: else the
-/// kernel would reset them.
+/// The packets that are for the service of that name. Clients keep the port that they ask for where the service takes
+/// all ports and remembers its clients, as does that of a mark; so it is with FTP, whose data connections are of other ports.
+fn ways(key: &ServiceKey, is_persistent: bool, marks: &Marks) -> Ways {
+    let Some(mark) = key.mark() else {
+        let Endpoint { address, port } = key.address;
+        let ftp = port == FTP_PORT && key.protocol == Protocol::TCP;
+        let keep_ports = port == 0 || ftp && is_persistent;
+        let ports = if keep_ports { ALL_PORTS } else { port..=port };
+        return Ways { ends: vec![(key.protocol, Prefix::host(address), ports)], keep_ports };
+    };
+    let rules = marks.rules().iter().filter(|rule| rule.mark == mark);
+    let rules = rules.filter(|rule| rule.destination.address().is_ipv6() == key.is_ipv6());
+    let ends = rules.flat_map(|rule| {
+        let protocols = rule.protocol.map_or(BALANCED.to_vec(), |protocol| vec![protocol]);
+        protocols.into_iter().map(|protocol| (protocol, rule.destination, rule.ports.clone()))
+    });
+    Ways { ends: ends.collect(), keep_ports: is_persistent }
+}
+
+/// What can be balanced.
+const BALANCED: [Protocol; 3] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
+
+impl Ways {
+    fn claim_service(&self, services: &mut Ends) {
+        for (protocol, block, ports) in &self.ends {
+            services.insert(*protocol, *block, ports.clone());
+        }
+    }
+
+    /// Claims what a masqueraded server answers.
+    fn claim_replies(&self, server: Endpoint, replies: &mut Ends) {
+        for (protocol, _, ports) in &self.ends {
+            let keeps = self.keep_ports || server.port == 0;
+            let ports = if keeps { ports.clone() } else { server.port..=server.port };
+            replies.insert(*protocol, Prefix::host(server.address), ports);
+        }
+    }
+}
+
+/// The protocols whose fragments are claimed: those that the engine puts together.
+#[must_use]
+pub const fn in_fragments(ipv4: bool) -> [Protocol; 4] {
+    let icmp = if ipv4 { Protocol::ICMP } else { Protocol::ICMPV6 };
+    [icmp, Protocol::TCP, Protocol::UDP, Protocol::SCTP]
+}
+
+/// Claims for a service and a server that are no longer configured so, kept while the server has connections: else
+/// the kernel would reset them.
 #[derive(Clone, Debug)]
 struct Leftover {
-    protocol: Protocol,
-    /// What was claimed of the service.
-    service: Endpoint,
-    /// What was claimed of the server.
-    reply: Endpoint,
+    claims: Claims,
     server: Arc<RealServer>,
 }
 
@@ -109,22 +151,27 @@ struct Leftover {
 pub struct Leftovers(Vec<Leftover>);
 
 impl Leftovers {
-    /// Notes the servers of `before` that `after` has no more, or reaches by another method.
-    pub fn note(&mut self, before: &ServiceTable, after: &ServiceTable) {
-        for service in before.services() {
-            let key = service.key();
-            let stays = |server: &Arc<RealServer>| {
-                after.find(key.protocol, key.address).is_some_and(|service| {
+    /// Notes the servers of `before` that `after` has no more, reaches by another method, or expects other packets for.
+    pub fn note(&mut self, before: (&ServiceTable, &Marks), after: (&ServiceTable, &Marks)) {
+        for service in before.0.services() {
+            let claimed = |service: &VirtualService, server: &RealServer, marks| {
+                let ways = ways(service.key(), service.persistence().is_some(), marks);
+                let mut claims = Claims::default();
+                ways.claim_service(&mut claims.services);
+                ways.claim_replies(server.endpoint(), &mut claims.replies);
+                claims
+            };
+            for server in service.servers() {
+                let claims = claimed(service, server, before.1);
+                let stays = after.0.named(service.key()).is_some_and(|service| {
                     service.servers().iter().any(|s| Arc::ptr_eq(s, server))
                         && server.method() == Method::Masquerading
-                })
-            };
-            self.0.extend(service.servers().iter().filter(|server| !stays(server)).map(|server| Leftover {
-                protocol: key.protocol,
-                service: claimed(key, service.persistence().is_some(), key.address),
-                reply: claimed(key, service.persistence().is_some(), server.endpoint()),
-                server: Arc::clone(server),
-            }));
+                        && claimed(service, server, after.1) == claims
+                });
+                if !stays {
+                    self.0.push(Leftover { claims, server: Arc::clone(server) });
+                }
+            }
         }
     }
 
@@ -138,20 +185,20 @@ impl Leftovers {
     /// Their claims.
     #[must_use]
     pub fn claims(&self) -> Claims {
-        let mut claims = Claims::default();
-        for leftover in &self.0 {
-            claims.add_service(leftover.protocol, leftover.service);
-            claims.add_reply(leftover.protocol, leftover.reply);
-        }
-        claims
+        self.0.iter().fold(Claims::default(), |claims, leftover| claims.union(&leftover.claims))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fastlvs_core::frame::{Frame, Offload};
+    use fastlvs_core::marks::MarkRule;
+    use fastlvs_core::net::InterfaceId;
+    use fastlvs_core::packet::{Parsed, parse};
     use fastlvs_core::service::{Persistence, ServerSpec};
     use fastlvs_core::time::{Duration, Instant};
+    use fastlvs_core::wire::ipv4;
 
     fn service(port: u16, servers: &[(&str, Method)]) -> ServiceSpec {
         let server = |(endpoint, method): &(&str, Method)| ServerSpec {
@@ -170,11 +217,54 @@ mod tests {
     fn replies_are_claimed_where_they_have_to_be_translated() {
         let specs =
             [service(80, &[("10.1.0.1:8080", Method::Masquerading), ("10.1.0.2:80", Method::Gatewaying)])];
-        let claims = Claims::new(&specs, &["10.0.0.1".parse().unwrap()]);
-        assert_eq!(claims.services.len(), 1);
+        let claims = Claims::new(&specs, &Marks::default(), &["10.0.0.1".parse().unwrap()]);
+        assert_eq!(claims.services.points.len(), 1);
         let reply = (Protocol::TCP, "10.1.0.1:8080".parse().unwrap());
-        assert_eq!(claims.replies.into_iter().collect::<Vec<_>>(), [reply]);
+        assert_eq!(claims.replies.points.into_iter().collect::<Vec<_>>(), [reply]);
         assert_eq!(claims.owned.len(), 1);
+    }
+
+    /// A fragment of a datagram, as a frame.
+    fn fragment(protocol: Protocol, source: [u8; 4], destination: [u8; 4], field: u16) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        frame.resize(14 + 28, 0);
+        let fields = ipv4::Fields {
+            tos: 0,
+            total_length: 28,
+            identification: 7,
+            fragment: field,
+            ttl: 64,
+            protocol,
+            source: source.into(),
+            destination: destination.into(),
+        };
+        fields.write(&mut frame[14..]);
+        frame
+    }
+
+    #[test]
+    fn fragments_are_claimed_by_address_alone() {
+        let claims =
+            Claims::new(&[service(80, &[("10.1.0.1:8080", Method::Masquerading)])], &Marks::default(), &[]);
+        let network = Network::default().with_local(["10.1.0.9/32".parse().unwrap()]);
+        let (vip, server, other, local) = ([10, 0, 0, 1], [10, 1, 0, 1], [10, 9, 9, 9], [10, 1, 0, 9]);
+        let (first, later, gre) = (0x2000, 0x0010, Protocol::GRE);
+        let cases = [
+            (Protocol::UDP, other, vip, later, true),
+            (Protocol::UDP, other, vip, first, true),
+            (Protocol::ICMP, other, vip, later, true),
+            (gre, other, vip, later, false),
+            (Protocol::UDP, server, other, later, true),
+            (Protocol::UDP, server, local, later, false),
+            (Protocol::UDP, other, server, later, false),
+            (Protocol::UDP, other, vip, 0, false),
+        ];
+        for (protocol, source, destination, field, claimed) in cases {
+            let bytes = fragment(protocol, source, destination, field);
+            let frame = Frame { interface: InterfaceId(0), bytes: &bytes, offload: Offload::NONE };
+            let Ok(Parsed::Ip(packet)) = parse(&frame) else { panic!("{protocol} {source:?}") };
+            assert_eq!(claims.take(&packet, &network), claimed, "{packet:?}");
+        }
     }
 
     #[test]
@@ -184,12 +274,65 @@ mod tests {
         let every = ServiceSpec { persistence: Some(kept), ..service(0, &server) };
         let ftp =
             ServiceSpec { persistence: Some(kept), ..service(21, &[("10.1.0.2:21", Method::Masquerading)]) };
-        let claims = Claims::new(&[every, ftp, service(80, &[])], &[]);
+        let claims = Claims::new(&[every, ftp, service(80, &[])], &Marks::default(), &[]);
         let vip = (Protocol::TCP, "10.0.0.1".parse().unwrap());
-        assert_eq!(claims.all_services.iter().collect::<Vec<_>>(), [&vip]);
-        assert_eq!(claims.all_replies.len(), 2);
-        assert_eq!(claims.services.len(), 1, "port 80 besides");
-        assert!(claims.replies.is_empty());
+        assert_eq!(claims.services.hosts.iter().collect::<Vec<_>>(), [&vip]);
+        assert_eq!(claims.replies.hosts.len(), 2);
+        assert_eq!(claims.services.points.len(), 1, "port 80 besides");
+        assert!(claims.replies.points.is_empty());
+    }
+
+    fn rule(destination: &str, protocol: Option<Protocol>, ports: RangeInclusive<u16>) -> MarkRule {
+        MarkRule { destination: destination.parse().unwrap(), source: None, protocol, ports, mark: 7 }
+    }
+
+    /// A service of mark 7 with two masqueraded servers.
+    fn marked(persistence: Option<Persistence>) -> ServiceSpec {
+        let servers = [("10.1.0.1:8080", Method::Masquerading), ("10.1.0.2:0", Method::Masquerading)];
+        ServiceSpec { key: ServiceKey::of_mark(7, false), persistence, ..service(0, &servers) }
+    }
+
+    #[test]
+    fn a_mark_claims_what_its_rules_mark() {
+        let kept = Persistence { timeout: Duration::from_secs(60), mask: "255.255.255.255".parse().unwrap() };
+        let marks = Marks::new(vec![
+            rule("192.0.2.0/28", Some(Protocol::TCP), 8000..=8999),
+            rule("192.0.2.99", None, 53..=53),
+            rule("2001:db8::/64", None, ALL_PORTS),
+            MarkRule { mark: 8, ..rule("0.0.0.0/0", None, ALL_PORTS) },
+        ]);
+        let (tcp, udp) = (Protocol::TCP, Protocol::UDP);
+        for (persistence, replies) in [(None, [true, false, true]), (Some(kept), [false, true, true])] {
+            let claims = Claims::new(&[marked(persistence)], &marks, &[]);
+            assert_eq!((claims.services.points.len(), claims.services.ranges.len()), (3, 1));
+            for (protocol, end, claimed) in [
+                (tcp, "192.0.2.15:8999", true),
+                (udp, "192.0.2.15:8999", false),
+                (udp, "192.0.2.99:53", true),
+                (tcp, "[2001:db8::1]:80", false),
+                (tcp, "198.51.100.1:80", false),
+            ] {
+                assert_eq!(claims.services.contain(protocol, end.parse().unwrap()), claimed, "{end}");
+            }
+            let ends = ["10.1.0.1:8080", "10.1.0.1:53", "10.1.0.2:53"];
+            assert_eq!(ends.map(|end| claims.replies.contain(udp, end.parse().unwrap())), replies);
+        }
+    }
+
+    #[test]
+    fn what_a_rule_marked_is_claimed_while_it_has_connections() {
+        let table = ServiceTable::default().apply(&[marked(None)], Instant::ZERO).unwrap();
+        let server = &table.services()[0].servers()[0];
+        server.bind();
+        let (before, after) = (Marks::new(vec![rule("192.0.2.0/28", None, 80..=80)]), Marks::default());
+        let mut leftovers = Leftovers::default();
+        leftovers.note((&table, &before), (&table, &before));
+        assert!(!leftovers.forget_idle());
+        leftovers.note((&table, &before), (&table, &after));
+        assert!(leftovers.forget_idle(), "the other server has none");
+        assert!(leftovers.claims().services.contain(Protocol::TCP, "192.0.2.3:80".parse().unwrap()));
+        server.unbind(false, Instant::ZERO);
+        assert!(leftovers.forget_idle());
     }
 
     #[test]
@@ -203,9 +346,10 @@ mod tests {
         busy.bind();
         let after = before.apply(&one, Instant::ZERO).unwrap();
         let mut leftovers = Leftovers::default();
-        leftovers.note(&before, &after);
+        let marks = Marks::default();
+        leftovers.note((&before, &marks), (&after, &marks));
         assert!(!leftovers.forget_idle());
-        assert!(leftovers.claims().replies.contains(&(Protocol::TCP, busy.endpoint())));
+        assert!(leftovers.claims().replies.contain(Protocol::TCP, busy.endpoint()));
         busy.unbind(false, Instant::ZERO);
         assert!(leftovers.forget_idle());
         assert_eq!(leftovers.claims(), Claims::default());

@@ -14,9 +14,6 @@ pub enum Error {
     /// A service or a server is impossible.
     #[error(transparent)]
     Services(#[from] SpecError),
-    /// Something that the engine could do, but no director on a machine.
-    #[error("{0}")]
-    Unsupported(String),
     /// The process may not do what a director does.
     #[error(
         "missing capability {missing}: run as root, or grant it with \
@@ -60,7 +57,7 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) | Self::Services(_) | Self::Unsupported(_) => 3,
+            Self::Configuration(_) | Self::Services(_) => 3,
             Self::Capability { .. } => 4,
             Self::Interface { .. } | Self::Platform { .. } => 5,
             Self::Ended { .. } => 1,

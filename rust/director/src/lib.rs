@@ -14,6 +14,7 @@ pub mod claims;
 mod clock;
 pub mod config;
 mod director;
+pub mod ends;
 mod error;
 mod network;
 mod nft;

@@ -5,10 +5,12 @@
 //! process. So a table that a killed director left behind is known by its missing socket, and the next
 //! director removes it. Until then it stays: connections meet silence instead of resets.
 
-use crate::claims::Claims;
+use crate::claims::{Claims, in_fragments};
+use crate::ends::{Ends, Range};
 use crate::error::Error;
-use fastlvs_core::net::{Endpoint, Protocol};
+use fastlvs_core::net::Protocol;
 use fastlvs_io::capability::hand_on;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -123,13 +125,15 @@ fn run(nft: &Path, script: &str) -> Result<(), Error> {
 /// The table without elements. `fib` leaves the host's own talk with its real servers alone.
 fn skeleton(name: &str, interfaces: &[String]) -> String {
     let devices: Vec<_> = interfaces.iter().map(|name| format!("\"{name}\"")).collect();
-    let mut script = format!("table netdev {name} {{\n");
-    for (family, address) in FAMILIES {
+    let mut script = format!("table netdev {name} {{\n chain ranges {{ }}\n");
+    for Family { suffix, address, .. } in &FAMILIES {
         for set in ["services", "replies"] {
-            let _ = writeln!(script, " set {set}{family} {{ type inet_proto . {address} . inet_service; }}");
-            let _ = writeln!(script, " set all_{set}{family} {{ type inet_proto . {address}; }}");
+            let _ = writeln!(script, " set {set}{suffix} {{ type inet_proto . {address} . inet_service; }}");
+            let _ = writeln!(script, " set all_{set}{suffix} {{ type inet_proto . {address}; }}");
         }
-        let _ = writeln!(script, " set owned{family} {{ type {address}; }}");
+        for set in ["owned", "vips", "servers"] {
+            let _ = writeln!(script, " set {set}{suffix} {{ type {address}; }}");
+        }
     }
     let _ = writeln!(
         script,
@@ -137,50 +141,106 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
          meta pkttype != host accept",
         devices.join(", ")
     );
-    for (family, ip) in [("4", "ip"), ("6", "ip6")] {
+    for Family { v4, suffix, ip, fragment, .. } in &FAMILIES {
+        let protocols = in_fragments(*v4).map(|Protocol(number)| number.to_string()).join(", ");
         let _ = writeln!(
             script,
-            "  {ip} daddr @owned{family} drop\n  \
-             meta l4proto . {ip} daddr . th dport @services{family} drop\n  \
-             meta l4proto . {ip} daddr @all_services{family} drop\n  \
-             meta l4proto . {ip} saddr . th sport @replies{family} fib daddr type != local drop\n  \
-             meta l4proto . {ip} saddr @all_replies{family} fib daddr type != local drop"
+            "  {ip} daddr @owned{suffix} drop\n  \
+             meta l4proto . {ip} daddr . th dport @services{suffix} drop\n  \
+             meta l4proto . {ip} daddr @all_services{suffix} drop\n  \
+             meta l4proto . {ip} saddr . th sport @replies{suffix} fib daddr type != local drop\n  \
+             meta l4proto . {ip} saddr @all_replies{suffix} fib daddr type != local drop\n  \
+             {fragment} meta l4proto {{ {protocols} }} {ip} daddr @vips{suffix} drop\n  \
+             {fragment} meta l4proto {{ {protocols} }} {ip} saddr @servers{suffix} fib daddr type != local drop"
         );
     }
-    script + " }\n}\n"
+    script + "  jump ranges\n }\n}\n"
 }
 
-const FAMILIES: [(&str, &str); 2] = [("4", "ipv4_addr"), ("6", "ipv6_addr")];
+/// How nft speaks of a family.
+struct Family {
+    v4: bool,
+    /// The end of its sets' names.
+    suffix: char,
+    /// The type of its addresses.
+    address: &'static str,
+    /// Its header.
+    ip: &'static str,
+    /// Matches its fragments.
+    fragment: &'static str,
+}
 
-/// The commands that fill the sets anew.
+const FAMILIES: [Family; 2] = [
+    Family { v4: true, suffix: '4', address: "ipv4_addr", ip: "ip", fragment: "ip frag-off & 0x3fff != 0" },
+    Family { v4: false, suffix: '6', address: "ipv6_addr", ip: "ip6", fragment: "exthdr frag exists" },
+];
+
+/// The commands that fill the sets anew, and the chain of what sets cannot hold: blocks and ranges that overlap.
 fn elements(table: &str, claims: &Claims) -> String {
-    let is_v4 = |address: &IpAddr| address.is_ipv4();
-    let triple = |(Protocol(number), endpoint): &(Protocol, Endpoint)| {
-        format!("{number} . {} . {}", endpoint.address, endpoint.port)
-    };
-    let mut script = String::new();
-    for (family, v4) in [("4", true), ("6", false)] {
-        let triples = |set: &std::collections::BTreeSet<(Protocol, Endpoint)>| -> Vec<String> {
-            set.iter().filter(|(_, endpoint)| is_v4(&endpoint.address) == v4).map(triple).collect()
-        };
-        let owned: Vec<_> = claims.owned.iter().filter(|a| is_v4(a) == v4).map(ToString::to_string).collect();
-        let pairs = |set: &std::collections::BTreeSet<(Protocol, IpAddr)>| -> Vec<String> {
-            let of_family = set.iter().filter(|(_, address)| is_v4(address) == v4);
-            of_family.map(|(Protocol(number), address)| format!("{number} . {address}")).collect()
-        };
+    let mut script = format!("flush chain netdev {table} ranges\n");
+    for family in &FAMILIES {
+        let Family { suffix, .. } = family;
         for (set, elements) in [
-            ("services", triples(&claims.services)),
-            ("all_services", pairs(&claims.all_services)),
-            ("replies", triples(&claims.replies)),
-            ("all_replies", pairs(&claims.all_replies)),
-            ("owned", owned),
+            ("services", family.points(&claims.services)),
+            ("all_services", family.hosts(&claims.services)),
+            ("replies", family.points(&claims.replies)),
+            ("all_replies", family.hosts(&claims.replies)),
+            ("owned", family.addresses(&claims.owned)),
+            ("vips", family.addresses(&claims.services.addresses())),
+            ("servers", family.addresses(&claims.replies.addresses())),
         ] {
-            let _ = writeln!(script, "flush set netdev {table} {set}{family}");
+            let _ = writeln!(script, "flush set netdev {table} {set}{suffix}");
             if !elements.is_empty() {
                 let elements = elements.join(", ");
-                let _ = writeln!(script, "add element netdev {table} {set}{family} {{ {elements} }}");
+                let _ = writeln!(script, "add element netdev {table} {set}{suffix} {{ {elements} }}");
+            }
+        }
+        let services = claims.services.ranges.iter().map(|range| (range, "d", ""));
+        let replies = claims.replies.ranges.iter().map(|range| (range, "s", " fib daddr type != local"));
+        for (range, end, unless) in services.chain(replies) {
+            for rule in family.rules(range, end) {
+                let _ = writeln!(script, "add rule netdev {table} ranges {rule}{unless} drop");
             }
         }
     }
     script
+}
+
+impl Family {
+    fn has(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.v4
+    }
+
+    fn points(&self, ends: &Ends) -> Vec<String> {
+        let ours = ends.points.iter().filter(|(_, end)| self.has(end.address));
+        ours.map(|(Protocol(number), end)| format!("{number} . {} . {}", end.address, end.port)).collect()
+    }
+
+    fn hosts(&self, ends: &Ends) -> Vec<String> {
+        let ours = ends.hosts.iter().filter(|(_, address)| self.has(*address));
+        ours.map(|(Protocol(number), address)| format!("{number} . {address}")).collect()
+    }
+
+    fn addresses(&self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
+        addresses.iter().filter(|address| self.has(**address)).map(ToString::to_string).collect()
+    }
+
+    /// What matches packets with a range at one end (`s` or `d`), and fragments, which need not bear the port.
+    fn rules(&self, range: &Range, end: &str) -> Vec<String> {
+        let Range { protocol: Protocol(number), .. } = range;
+        let (block, ports) = (range.block(), range.ports());
+        if !self.has(block.address()) {
+            return Vec::new();
+        }
+        let (ip, fragment) = (self.ip, self.fragment);
+        let protocols = in_fragments(self.v4).map(|Protocol(number)| number.to_string()).join(", ");
+        let ports = match (ports.start(), ports.end()) {
+            (0, &u16::MAX) => String::new(),
+            (first, last) => format!(" th {end}port {first}-{last}"),
+        };
+        vec![
+            format!("meta l4proto {number} {ip} {end}addr {block}{ports}"),
+            format!("{fragment} meta l4proto {{ {protocols} }} {ip} {end}addr {block}"),
+        ]
+    }
 }

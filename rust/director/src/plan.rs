@@ -9,11 +9,14 @@ use crate::network::{self, Leg};
 use crate::nft;
 use crate::worker::Live;
 use arc_swap::ArcSwap;
+use fastlvs_core::marks::{MarkRule, Marks};
+use fastlvs_core::net::Prefix;
 use fastlvs_core::network::Network;
 use fastlvs_core::pipeline::Snapshot;
 use fastlvs_core::service::{ServiceSpec, ServiceTable};
 use fastlvs_core::settings::Settings;
 use fastlvs_io::netlink;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a director is to do.
@@ -21,6 +24,7 @@ use std::sync::Arc;
 pub struct Wish {
     /// What it balances.
     pub specs: Vec<ServiceSpec>,
+    marks: Arc<Marks>,
     settings: Settings,
     routes: Vec<StaticRoute>,
     neighbours: Vec<StaticNeighbour>,
@@ -31,6 +35,7 @@ impl Wish {
     pub fn new(configuration: &Configuration, specs: &[ServiceSpec]) -> Self {
         Self {
             specs: specs.to_vec(),
+            marks: Arc::new(Marks::new(configuration.marks.clone())),
             settings: configuration.settings.clone(),
             routes: configuration.routes.clone(),
             neighbours: configuration.neighbours.clone(),
@@ -42,22 +47,22 @@ impl Wish {
         Self { specs: specs.to_vec(), ..self }
     }
 
-    /// Says what is wrong, if anything is. Marks are the engine's alone as yet: who would keep the kernel away from
-    /// marked packets?
-    fn check(&self) -> Result<(), Error> {
-        self.specs.iter().try_for_each(ServiceSpec::check)?;
-        match self.specs.iter().find(|spec| spec.key.mark().is_some()) {
-            Some(spec) => {
-                Err(Error::Unsupported(format!("service {}: a director cannot balance marks", spec.key)))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// The network as the kernel has it, with what was wished for beside.
     fn network(&self, kernel: &netlink::State, legs: &[Leg]) -> Network {
-        let vips = self.specs.iter().map(|spec| spec.key.address.address);
-        network::network(kernel, legs, &self.routes, &self.neighbours, vips)
+        network::network(kernel, legs, &self.routes, &self.neighbours, self.vips())
+    }
+
+    /// The addresses that clients use. Blocks of them are routed to the director, so it needs not answer for these.
+    fn vips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let named = self.specs.iter().filter(|spec| spec.key.mark().is_none());
+        let served = |rule: &&MarkRule| self.specs.iter().any(|spec| spec.key == rule.service());
+        let marked = self.marks.rules().iter().filter(served).map(|rule| rule.destination);
+        let alone = marked.filter(|block| *block == Prefix::host(block.address()));
+        named.map(|spec| spec.key.address.address).chain(alone.map(|block| block.address()))
+    }
+
+    fn claims(&self, network: &Network) -> Claims {
+        Claims::new(&self.specs, &self.marks, network.owned())
     }
 }
 
@@ -85,11 +90,10 @@ impl Plan {
         live: Arc<ArcSwap<Live>>,
         clock: Clock,
     ) -> Result<Self, Error> {
-        wish.check()?;
         let legs = network::legs(&kernel, interfaces)?;
         let services = Arc::new(ServiceTable::default().apply(&wish.specs, clock.now())?);
         let network = wish.network(&kernel, &legs);
-        let told = Claims::new(&wish.specs, network.owned());
+        let told = wish.claims(&network);
         let names: Vec<_> = legs.iter().map(|leg| leg.name.clone()).collect();
         let table = nft::Table::new(&names, &told)?;
         let leftovers = Leftovers::default();
@@ -128,11 +132,11 @@ impl Plan {
     /// The kernel is kept away from what is new before the worker knows of it, and let at what is gone long
     /// after: in between it would answer with resets.
     pub fn apply(&mut self, wish: Wish) -> Result<(), Error> {
-        wish.check()?;
+        wish.specs.iter().try_for_each(ServiceSpec::check)?;
         let network = wish.network(&self.kernel, &self.legs);
-        self.tell(Claims::new(&wish.specs, network.owned()).union(&self.told))?;
+        self.tell(wish.claims(&network).union(&self.told))?;
         let services = Arc::new(self.services.apply(&wish.specs, self.clock.now())?);
-        self.leftovers.note(&self.services, &services);
+        self.leftovers.note((&self.services, &self.wish.marks), (&services, &wish.marks));
         self.services = services;
         self.wish = wish;
         self.store(network);
@@ -143,7 +147,7 @@ impl Plan {
     pub fn observe(&mut self, kernel: netlink::State) -> Result<(), Error> {
         self.kernel = kernel;
         let network = self.wish.network(&self.kernel, &self.legs);
-        self.tell(Claims::new(&self.wish.specs, network.owned()).union(&self.told))?;
+        self.tell(self.wish.claims(&network).union(&self.told))?;
         self.store(network);
         Ok(())
     }
@@ -153,8 +157,7 @@ impl Plan {
         self.services.estimate(self.clock.now());
         self.leftovers.forget_idle();
         let live = self.live.load();
-        let wanted =
-            Claims::new(&self.wish.specs, live.snapshot.network.owned()).union(&self.leftovers.claims());
+        let wanted = self.wish.claims(&live.snapshot.network).union(&self.leftovers.claims());
         if wanted == self.told {
             return Ok(());
         }
@@ -173,9 +176,9 @@ impl Plan {
     fn store(&self, network: Network) {
         let snapshot = Snapshot {
             services: Arc::clone(&self.services),
+            marks: Arc::clone(&self.wish.marks),
             network: Arc::new(network),
             settings: self.wish.settings.clone(),
-            ..Snapshot::default()
         };
         self.live.store(Arc::new(Live { snapshot, claims: self.told.clone() }));
     }

@@ -290,8 +290,7 @@ impl Host<'_> {
             }
             (Ok(Parsed::Arp(arp)), _) => {
                 let address = arp.sender();
-                let is_vip = |(_, vip): &(_, fastlvs_core::net::Endpoint)| vip.address == IpAddr::V4(address);
-                if self.live.claims.services.iter().any(is_vip) {
+                if self.live.claims.has_service(address.into()) {
                     self.links.tell(Event::Claimed(frame.interface, address, arp.sender_mac()));
                 }
             }

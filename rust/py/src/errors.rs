@@ -33,7 +33,6 @@ pub fn director(error: Error) -> PyErr {
     match error {
         Error::Configuration(error) => configured(&error),
         Error::Services(error) => configuration(error, None),
-        Error::Unsupported(message) => configuration(message, None),
         Error::Capability { .. } => raised("CapabilityError", error),
         Error::Interface { .. } => interface(error),
         Error::Platform { .. } => raised("PlatformError", error),

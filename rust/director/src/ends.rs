@@ -1,0 +1,137 @@
+//! One end of packets: the protocols, addresses and ports that claims are made of.
+
+use fastlvs_core::net::{Endpoint, Prefix, Protocol};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// All ports.
+pub const ALL_PORTS: RangeInclusive<u16> = 0..=u16::MAX;
+
+/// Ends of packets. What is asked for most is looked up; blocks and ranges, of which there are few, are gone through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// An address and a port each.
+    pub points: BTreeSet<(Protocol, Endpoint)>,
+    /// All ports of an address.
+    pub hosts: BTreeSet<(Protocol, IpAddr)>,
+    /// All else.
+    pub ranges: BTreeSet<Range>,
+}
+
+/// A range of ports of a block of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Range {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The block's first address and the number of bits that its addresses have in common.
+    network: (IpAddr, u8),
+    ports: (u16, u16),
+}
+
+impl Ends {
+    /// Takes what is to be named too.
+    pub fn insert(&mut self, protocol: Protocol, block: Prefix, ports: RangeInclusive<u16>) {
+        let address = block.network();
+        let is_one = block == Prefix::host(address);
+        if is_one && ports.start() == ports.end() {
+            self.points.insert((protocol, Endpoint::new(address, *ports.start())));
+        } else if is_one && ports == ALL_PORTS {
+            self.hosts.insert((protocol, address));
+        } else {
+            let network = (address, block.length());
+            self.ranges.insert(Range { protocol, network, ports: ports.into_inner() });
+        }
+    }
+
+    /// Whether a packet with this end is named.
+    #[must_use]
+    pub fn contain(&self, protocol: Protocol, end: Endpoint) -> bool {
+        self.points.contains(&(protocol, end))
+            || self.hosts.contains(&(protocol, end.address))
+            || self.ranges.iter().any(|range| range.contains(protocol, end))
+    }
+
+    /// Whether anything of `address` is named, in a block or by itself.
+    #[must_use]
+    pub fn touch(&self, address: IpAddr) -> bool {
+        self.name(address) || self.ranges.iter().any(|range| range.block().contains(address))
+    }
+
+    /// Whether `address` is named by itself.
+    #[must_use]
+    pub fn name(&self, address: IpAddr) -> bool {
+        [Protocol::TCP, Protocol::UDP, Protocol::SCTP].iter().any(|protocol| {
+            let end = |port| (*protocol, Endpoint::new(address, port));
+            self.points.range(end(0)..=end(u16::MAX)).next().is_some()
+                || self.hosts.contains(&(*protocol, address))
+        })
+    }
+
+    /// The addresses that are named by themselves.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let hosts = self.hosts.iter().map(|(_, address)| *address);
+        self.points.iter().map(|(_, end)| end.address).chain(hosts).collect()
+    }
+
+    /// Takes all of `other` too.
+    pub fn extend(&mut self, other: &Self) {
+        self.points.extend(&other.points);
+        self.hosts.extend(&other.hosts);
+        self.ranges.extend(other.ranges.iter().cloned());
+    }
+}
+
+impl Range {
+    /// The block of addresses.
+    #[must_use]
+    pub fn block(&self) -> Prefix {
+        // It was made from a prefix.
+        Prefix::new(self.network.0, self.network.1).unwrap_or(Prefix::host(self.network.0))
+    }
+
+    /// The ports.
+    #[must_use]
+    pub const fn ports(&self) -> RangeInclusive<u16> {
+        self.ports.0..=self.ports.1
+    }
+
+    fn contains(&self, protocol: Protocol, end: Endpoint) -> bool {
+        self.protocol == protocol && self.ports().contains(&end.port) && self.block().contains(end.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_is_kept_where_it_is_found_soonest() {
+        let mut ends = Ends::default();
+        for (block, ports) in [
+            ("10.0.0.1/32", 80..=80),
+            ("10.0.0.2/32", ALL_PORTS),
+            ("10.0.0.3/32", 8000..=8999),
+            ("10.0.1.9/24", ALL_PORTS),
+            ("10.0.1.7/24", ALL_PORTS),
+        ] {
+            ends.insert(Protocol::TCP, block.parse().unwrap(), ports);
+        }
+        assert_eq!((ends.points.len(), ends.hosts.len(), ends.ranges.len()), (1, 1, 2));
+        for (end, contained, touched, named) in [
+            ("10.0.0.1:80", true, true, true),
+            ("10.0.0.1:81", false, true, true),
+            ("10.0.0.2:9", true, true, true),
+            ("10.0.0.3:8999", true, true, false),
+            ("10.0.0.3:9000", false, true, false),
+            ("10.0.1.255:1", true, true, false),
+            ("10.0.2.0:1", false, false, false),
+        ] {
+            let end: Endpoint = end.parse().unwrap();
+            assert_eq!(ends.contain(Protocol::TCP, end), contained, "{end}");
+            assert_eq!((ends.touch(end.address), ends.name(end.address)), (touched, named), "{end}");
+            assert!(!ends.contain(Protocol::UDP, end));
+        }
+    }
+}
