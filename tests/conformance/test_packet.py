@@ -10,7 +10,7 @@ import replay
 from kinds import packet
 from kinds.result import Scenario
 
-SCENARIOS = list(replay.read(*(replay.VECTORS / f"{name}.jsonl.xz" for name in ("packet", "packet-more"))))
+SCENARIOS = list(replay.read(*sorted(replay.VECTORS.glob("packet*.jsonl.xz"))))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["id"])

@@ -192,13 +192,17 @@ class Replay:
         """Does what an ipvsadm command says."""
         words = shlex.split(line)
         if error:
-            raise SetAside("a refused command")
+            return  # refused: nothing happened
         verb, given = words[0], words[1:]
         options = _options(given)
         key = self._key(options)
         match verb:
             case "-A":
                 self.engine.add_service(self._service(options))
+            case "-E":
+                self.engine.edit_service(key, **self._values(options))
+            case "-Z":
+                self.engine.zero(key if PROTOCOLS.keys() & options.keys() or "-f" in options else None)
             case "-D":
                 self.engine.remove_service(key)
             case "-a":
@@ -221,19 +225,29 @@ class Replay:
         return "fwm6" if "-6" in options else "fwm", int(options.get("-f", 1))
 
     def _service(self, options: dict[str, str]) -> lvs.VirtualService:
-        wanted: dict[str, Any] = {"scheduler": options["-s"], "one_packet": "-o" in options}
-        if "-p" in options:
-            wanted["persistence"] = float(options["-p"] or 360)
-        if "-M" in options:
-            mask = options["-M"]
-            wanted["netmask"] = int(mask) if mask.isdigit() else mask
         if "-f" in options:
-            return lvs.VirtualService.of_mark(int(options["-f"]), ipv6="-6" in options, **wanted)
-        return lvs.VirtualService(*self._key(options), **wanted)
+            return lvs.VirtualService.of_mark(
+                int(options["-f"]), ipv6="-6" in options, **self._values(options)
+            )
+        return lvs.VirtualService(*self._key(options), **self._values(options))
+
+    def _values(self, options: dict[str, str]) -> dict[str, Any]:
+        """What a command says about a service beside its name."""
+        mask = options.get("-M")
+        return {
+            "scheduler": options.get("-s", "wlc"),
+            "flags": options.get("-b", ""),
+            "persistence": float(options["-p"] or 360) if "-p" in options else None,
+            "netmask": int(mask) if mask and mask.isdigit() else mask,
+            "one_packet": "-o" in options,
+        }
 
     def _server(self, options: dict[str, str]) -> lvs.RealServer:
         method = next(word for flag, word in METHODS.items() if flag in options)
-        wanted: dict[str, Any] = {}
+        wanted: dict[str, Any] = {
+            "upper_threshold": int(options.get("-x", 0)),
+            "lower_threshold": int(options.get("-y", 0)),
+        }
         if "--tun-type" in options:
             wanted["tunnel"] = options["--tun-type"]
             wanted["tunnel_port"] = int(options.get("--tun-port", 0))

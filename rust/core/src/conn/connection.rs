@@ -2,7 +2,7 @@
 
 use super::{Direction, Event, Rules, State, TemplateId};
 use crate::net::{Endpoint, FlowKey, Protocol};
-use crate::service::{Account, Method, RealServer, Statistics};
+use crate::service::{Method, RealServer, Statistics};
 use crate::time::{Duration, Instant};
 use std::sync::Arc;
 
@@ -18,7 +18,6 @@ pub struct Connection {
     pub(super) destination: Endpoint,
     pub(super) server_endpoint: Endpoint,
     pub(super) server: Arc<RealServer>,
-    pub(super) service: Arc<Account>,
     /// The persistence template that it was made from.
     pub(super) template: Option<TemplateId>,
     pub(super) method: Method,
@@ -37,13 +36,7 @@ const UNSTARTED: Duration = Duration::from_secs(3);
 impl Connection {
     /// A connection that was just scheduled; its server counts it as inactive from here on. Its packets go
     /// to the server's `port`.
-    pub(crate) fn new(
-        flow: &FlowKey,
-        server: Arc<RealServer>,
-        port: u16,
-        service: Arc<Account>,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(flow: &FlowKey, server: Arc<RealServer>, port: u16, now: Instant) -> Self {
         server.bind();
         let method = server.method();
         Self {
@@ -51,7 +44,6 @@ impl Connection {
             client: flow.source,
             destination: flow.destination,
             server_endpoint: Endpoint::new(server.endpoint().address, port),
-            service,
             template: None,
             method,
             state: State::first(flow.protocol),
@@ -112,9 +104,10 @@ impl Connection {
         self.input_only
     }
 
-    /// The counters of the service that it came through.
+    /// The counters of its server's service. A template may lead to a server of another service than the one that
+    /// was asked for.
     pub(crate) fn service_statistics(&self) -> &Statistics {
-        &self.service.statistics
+        &self.server.account().statistics
     }
 
     /// Whether it was made from a persistence template.
@@ -142,7 +135,7 @@ impl Connection {
             self.active = active;
             self.server.set_active(active);
         }
-        self.timeout = self.service.timeout(self.state, rules.timeouts);
+        self.timeout = self.server.account().timeout(self.state, rules.timeouts);
         self.deadline = now + self.timeout;
         self.state.is_established() || outbound && self.state == State::Udp
     }

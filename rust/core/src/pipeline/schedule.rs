@@ -115,12 +115,10 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         let translated = server.endpoint().port;
         let keeps_port = translated == 0 || template.is_some() && !is_on_port(service, flow);
         let port = if keeps_port { flow.destination.port } else { translated };
-        let mut connection = Connection::new(flow, server, port, Arc::clone(service.account()), self.now);
-        for statistics in [
-            &connection.server().statistics,
-            connection.service_statistics(),
-            self.snapshot.services.statistics(),
-        ] {
+        let mut connection = Connection::new(flow, server, port, self.now);
+        for statistics in
+            [&connection.server().statistics, service.statistics(), self.snapshot.services.statistics()]
+        {
             statistics.connection();
         }
         let connections = &mut self.engine.connections;

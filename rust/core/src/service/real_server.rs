@@ -1,11 +1,12 @@
 //! A real server: who it is, what it may take, what it carries.
 
 use super::load::Load;
-use super::{ServerSpec, Statistics};
+use super::{Account, ServerSpec, Statistics};
 use crate::net::Endpoint;
 use crate::shared::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use crate::time::Instant;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Names a real server for the life of its service table; never 0, never used twice.
@@ -115,6 +116,8 @@ pub struct RealServer {
     left: AtomicU64,
     /// What it has been sent and what came back.
     pub statistics: Statistics,
+    /// What its service has, which counts the packets of its connections.
+    account: Arc<Account>,
 }
 
 impl RealServer {
@@ -133,7 +136,19 @@ impl RealServer {
             available: AtomicBool::new(true),
             left: AtomicU64::new(0),
             statistics: Statistics::default(),
+            account: Arc::default(),
         }
+    }
+
+    /// The same as a server of the service with that account.
+    pub(super) fn of(self, account: &Arc<Account>) -> Self {
+        Self { account: Arc::clone(account), ..self }
+    }
+
+    /// What its service and all connections to it share.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Its name within the service table.

@@ -187,18 +187,18 @@ impl ServiceTable {
             let known = service.servers().iter().position(|s| s.endpoint() == server.endpoint);
             match known {
                 Some(place) => service.edit_server(place, server),
-                None => service.add(self.server(&spec.key, server)),
+                None => service.add(self.server(&service, server)),
             }
         }
         service
     }
 
     /// A server that comes new to a service, or comes back to it.
-    fn server(&mut self, service: &ServiceKey, spec: &ServerSpec) -> Arc<RealServer> {
-        let server = self.trash.give_back(service, spec.endpoint).unwrap_or_else(|| {
+    fn server(&mut self, service: &VirtualService, spec: &ServerSpec) -> Arc<RealServer> {
+        let server = self.trash.give_back(service.key(), spec.endpoint).unwrap_or_else(|| {
             self.last_id += 1;
-            let id = ServerId(self.last_id);
-            Arc::new(RealServer::new(id, spec.endpoint, spec.method, spec.weight))
+            let new = RealServer::new(ServerId(self.last_id), spec.endpoint, spec.method, spec.weight);
+            Arc::new(new.of(service.account()))
         });
         server.set(spec);
         server
