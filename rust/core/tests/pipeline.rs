@@ -154,7 +154,7 @@ fn a_masqueraded_connection_from_syn_to_expiry() {
     assert_eq!(tuple(&out[0].1), (CLIENT, 40000, SERVER, 8080));
     assert_eq!(
         director.way.join(" → "),
-        "PREROUTING c → INPUT (service tcp 10.99.0.1:80 wlc) → INPUT (connection NONE) → \
+        "PREROUTING c → INPUT (service tcp 10.99.0.1:80 wlc) → \
          real server 192.168.1.3:8080 masq → POSTROUTING s"
     );
     let (verdict, out) = director.takes(SERVER_LEG, &from_server("SA"));

@@ -263,7 +263,11 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
                 return self.outbound(packet, found);
             }
             match self.known(packet, found) {
-                Known::Follow => return self.inbound(packet, found),
+                Known::Follow => {
+                    let state = self.engine.connections.get(found.id).state().name();
+                    self.trace.stage(&Stage::Connection { state });
+                    return self.inbound(packet, found);
+                }
                 Known::Forget => self.engine.connections.expire_now(found.id, self.now),
                 Known::Drop(reason) => return Verdict::Drop(reason),
             }
@@ -383,12 +387,10 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
 
     /// Counts a packet of a connection and runs its state machine.
     fn advance(&mut self, packet: &Packet<'_>, found: Found) {
-        let state = self.engine.connections.get(found.id).state().name();
-        self.trace.stage(&if found.outbound {
-            Stage::Forward { state }
-        } else {
-            Stage::Connection { state }
-        });
+        if found.outbound {
+            let state = self.engine.connections.get(found.id).state().name();
+            self.trace.stage(&Stage::Forward { state });
+        }
         let settings = &self.snapshot.settings;
         let secure_tcp = settings.secure_tcp.acts(self.engine.defences.scarce(settings));
         let rules = Rules { timeouts: &settings.timeouts, secure_tcp };
