@@ -4,7 +4,7 @@ To be put beside the recorder's packets.py, whose parts it uses, and run in its 
 """
 
 import packets
-from packets import ACK, FIN, PSH, RST, SYN, Env, Flow, Rec, chunk, hp, ips, ipb, ipx, scn, sctp
+from packets import ACK, FIN, RST, SYN, Env, Flow, Rec, chunk, hp, ipb, ips, ipx, scn, sctp
 
 packets.SCN.clear()
 
@@ -109,7 +109,7 @@ def trash(seed, i, rng, v6):
     """A deleted server that comes back sooner or later: with its numbers, or as a new one."""
     e = Env(rng, v6)
     fwd = "mgi"[i % 3]
-    r = Rec("packet", "", seed, rng, e.rs, setup=["--set 0 0 7"] + e.setup(17, fwd, 2))
+    r = Rec("packet", "", seed, rng, e.rs, setup=["--set 0 0 7", *e.setup(17, fwd, 2)])
     sv = "-u " + hp(e.vip, e.vport)
     for k in range(4):
         Flow(r, 17, e.cip, 2000 + k, e.vip, e.vport).c(0, b"x")
@@ -155,12 +155,13 @@ def thresholds(seed, i, rng, v6):
         17, fwd, 0, opts=kept, sched=rng.choice(["rr", "wrr", "lc", "sh -b sh-fallback", "mh", "dh"])
     )
     sv = "-u " + hp(e.vip, e.vport)
-    limits = lambda: (lambda x: f"-x {x} -y {rng.randrange(x + 1)}")(rng.choice([0, 2, 3, 5]))
-    st = (
-        ["--set 0 0 30"]
-        + st
-        + [f"-a {sv} -r {hp(a, e.rp)} -{fwd} -w {rng.choice([1, 2])} {limits()}" for a in e.rs[:2]]
-    )
+
+    def limits():
+        upper = rng.choice([0, 2, 3, 5])
+        return f"-x {upper} -y {rng.randrange(upper + 1)}"
+
+    servers = [f"-a {sv} -r {hp(a, e.rp)} -{fwd} -w {rng.choice([1, 2])} {limits()}" for a in e.rs[:2]]
+    st = ["--set 0 0 30", *st, *servers]
     r = Rec("packet", "", seed, rng, e.rs, setup=st)
     port = 2000
     for _ in range(8):
