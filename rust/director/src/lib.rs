@@ -16,6 +16,7 @@ pub mod config;
 mod director;
 pub mod ends;
 mod error;
+mod host;
 mod network;
 mod nft;
 mod plan;

@@ -76,6 +76,8 @@ impl Upkeep {
         if let Err(error) = tidied {
             tracing::warn!("{error}");
         }
+        let network = self.plan().published();
+        watch.speak(&network);
         if ticks.is_multiple_of(CONFIRM) {
             wanted.extend(self.hops_of_servers());
             for (link, address) in wanted.iter() {

@@ -1,94 +1,155 @@
-//! Watches who answers ARP for a VIP beside the director: the oldest trap of DR and TUN is a real server that
-//! does. It also tells the links of VIPs that the engine alone has.
+//! Speaks for the VIPs that the engine alone has, and watches who else answers for a VIP: the oldest trap of DR
+//! and TUN is a real server that does.
 
 use crate::error::Error;
 use crate::network::Leg;
 use crate::plan::Plan;
 use fastlvs_core::net::{InterfaceId, Mac};
+use fastlvs_core::network::Network;
 use fastlvs_core::service::{Method, ServiceSpec};
 use fastlvs_core::wire::arp::Arp;
+use fastlvs_core::wire::ndp;
 use fastlvs_io::af_packet::FrameSocket;
+use fastlvs_io::groups::Groups;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The sockets to ask with, and what was told already.
+/// The sockets to speak with, and what was said already.
 #[derive(Debug)]
 pub struct Watch {
-    sockets: Vec<FrameSocket>,
-    told: HashSet<(Ipv4Addr, Mac)>,
-    announced: HashSet<Ipv4Addr>,
+    links: Vec<(u32, FrameSocket)>,
+    /// None on a host without IPv6.
+    groups: Option<Groups>,
+    joined: HashSet<(u32, Ipv6Addr)>,
+    refused: HashSet<(u32, Ipv6Addr)>,
+    announced: HashSet<IpAddr>,
+    told: HashSet<(IpAddr, Mac)>,
 }
 
 impl Watch {
-    /// Asks on these interfaces.
+    /// Speaks on these interfaces.
     pub fn new(legs: &[Leg]) -> Result<Self, Error> {
-        let open =
-            |leg: &Leg| FrameSocket::open(leg.index).map_err(Error::platform("opening a packet socket"));
-        let sockets = legs.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { sockets, told: HashSet::new(), announced: HashSet::new() })
+        let open = |leg: &Leg| {
+            let socket = FrameSocket::open(leg.index).map_err(Error::platform("opening a packet socket"))?;
+            Ok((leg.index, socket))
+        };
+        Ok(Self {
+            links: legs.iter().map(open).collect::<Result<_, Error>>()?,
+            groups: Groups::open().ok(),
+            joined: HashSet::new(),
+            refused: HashSet::new(),
+            announced: HashSet::new(),
+            told: HashSet::new(),
+        })
     }
 
-    /// Asks every link who has the VIPs of services that real servers hold too; nobody should answer. And
-    /// announces new VIPs of the engine's own.
-    pub fn probe(&mut self, plan: &Plan) {
-        let network = plan.published();
-        for (socket, interface) in self.sockets.iter().zip(network.interfaces()) {
-            let ask = |sender, vip| {
-                // A link that is down has nobody on it.
-                let _unsent = socket.send(&Arp::question(interface.mac, sender, vip));
-            };
-            for vip in shared_vips(&plan.wish().specs) {
-                ask(Ipv4Addr::UNSPECIFIED, vip);
-            }
-            for owned in network.owned() {
-                if let IpAddr::V4(vip) = owned
-                    && !self.announced.contains(vip)
-                    && interface.addresses.iter().any(|prefix| prefix.contains(*owned))
-                {
-                    ask(*vip, *vip);
+    /// Listens to questions about the VIPs that the engine alone has, and tells the links of new ones.
+    pub fn speak(&mut self, network: &Network) {
+        self.join(network.owned());
+        for ((_, socket), interface) in self.links.iter().zip(network.interfaces()) {
+            for vip in network.owned().iter().filter(|vip| !self.announced.contains(*vip)) {
+                if interface.addresses.iter().any(|prefix| prefix.contains(*vip)) {
+                    send(socket, &announcement(interface.mac, *vip));
                 }
             }
         }
-        self.announced = network
-            .owned()
-            .iter()
-            .filter_map(|a| if let IpAddr::V4(a) = a { Some(*a) } else { None })
-            .collect();
+        self.announced = network.owned().iter().copied().collect();
+    }
+
+    /// Asks every link who has the VIPs of services that real servers hold too; nobody should answer.
+    pub fn probe(&self, plan: &Plan) {
+        let network = plan.published();
+        let vips = shared_vips(&plan.wish().specs);
+        for (number, (_, socket)) in self.links.iter().enumerate() {
+            for vip in &vips {
+                if let Some(question) = question(&network, InterfaceId(number as u16), *vip) {
+                    send(socket, &question);
+                }
+            }
+        }
     }
 
     /// Somebody on a link said that it has `vip`: the warning, once for each who does.
-    pub fn claimed(
-        &mut self,
-        plan: &Plan,
-        interface: InterfaceId,
-        vip: Ipv4Addr,
-        mac: Mac,
-    ) -> Option<String> {
+    pub fn claimed(&mut self, plan: &Plan, interface: InterfaceId, vip: IpAddr, mac: Mac) -> Option<String> {
         let network = plan.published();
         let is_own = network.interfaces().iter().any(|own| own.mac == mac);
         if is_own || !self.told.insert((vip, mac)) {
             return None;
         }
         let link = &network.interface(interface).name;
+        let asked = if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" };
         let known = &plan.kernel().neighbours;
         let has_mac = |address: &IpAddr| known.iter().any(|((_, a), m)| a == address && *m == mac);
         let servers = plan.wish().specs.iter().flat_map(|spec| &spec.servers);
         Some(match servers.map(|server| server.endpoint.address).find(has_mac) {
             Some(server) => format!(
-                "real server {server} ({mac}) answers ARP for the VIP {vip} on {link}: clients reach it past \
+                "real server {server} ({mac}) answers {asked} for the VIP {vip} on {link}: clients reach it past \
                  the director; `fastlvs real-server dr --rip {server} --vip {vip}` prints what stops it"
             ),
-            None => format!("somebody else on {link} ({mac}) answers ARP for the VIP {vip}"),
+            None => format!("somebody else on {link} ({mac}) answers {asked} for the VIP {vip}"),
         })
+    }
+
+    /// Is a member of the groups to which questions about these addresses go, and of no other.
+    fn join(&mut self, owned: &[IpAddr]) {
+        let Some(socket) = &self.groups else { return };
+        let groups = owned.iter().filter_map(|vip| match vip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(vip) => Some(ndp::solicited_node(*vip)),
+        });
+        let wanted: HashSet<_> =
+            groups.flat_map(|group| self.links.iter().map(move |(index, _)| (*index, group))).collect();
+        for (index, group) in self.joined.difference(&wanted) {
+            // With its interface a membership is gone already.
+            let _gone = socket.leave(*index, *group);
+        }
+        self.joined.retain(|place| wanted.contains(place));
+        for place in &wanted {
+            if self.joined.contains(place) {
+                continue;
+            }
+            match socket.join(place.0, place.1) {
+                Err(error) if error.kind() != ErrorKind::AddrInUse => {
+                    if self.refused.insert(*place) {
+                        let (index, group) = place;
+                        tracing::warn!(
+                            "cannot join {group} on interface {index}, where its VIP is asked for: {error}"
+                        );
+                    }
+                }
+                _ => _ = self.joined.insert(*place),
+            }
+        }
     }
 }
 
-/// The IPv4 VIPs that real servers hold as well.
-fn shared_vips(specs: &[ServiceSpec]) -> HashSet<Ipv4Addr> {
+/// A link that is down has nobody on it.
+fn send(socket: &FrameSocket, frame: &[u8]) {
+    let _unsent = socket.send(frame);
+}
+
+/// Tells a link that `vip` is at `mac`.
+fn announcement(mac: Mac, vip: IpAddr) -> Vec<u8> {
+    match vip {
+        IpAddr::V4(vip) => Arp::question(mac, vip, vip).to_vec(),
+        IpAddr::V6(vip) => ndp::announcement(mac, vip).to_vec(),
+    }
+}
+
+/// Asks a link who has `vip`. In IPv6 an address of the interface's own asks: a question from nobody would have a
+/// host fail that is about to take the VIP.
+fn question(network: &Network, interface: InterfaceId, vip: IpAddr) -> Option<Vec<u8>> {
+    let mac = network.interface(interface).mac;
+    match (vip, network.source_on(interface, vip)) {
+        (IpAddr::V4(vip), _) => Some(Arp::question(mac, Ipv4Addr::UNSPECIFIED, vip).to_vec()),
+        (IpAddr::V6(vip), Some(IpAddr::V6(own))) => Some(ndp::question(mac, own, vip).to_vec()),
+        (IpAddr::V6(_), _) => None,
+    }
+}
+
+/// The VIPs that real servers hold as well.
+fn shared_vips(specs: &[ServiceSpec]) -> HashSet<IpAddr> {
     let shared = |spec: &&ServiceSpec| spec.servers.iter().any(|s| s.method != Method::Masquerading);
-    let vip = |spec: &ServiceSpec| match spec.key.address.address {
-        IpAddr::V4(vip) => Some(vip),
-        IpAddr::V6(_) => None,
-    };
-    specs.iter().filter(shared).filter_map(vip).collect()
+    specs.iter().filter(shared).map(|spec| spec.key.address.address).collect()
 }

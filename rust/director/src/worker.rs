@@ -2,14 +2,13 @@
 
 use crate::claims::Claims;
 use crate::clock::Clock;
+use crate::host::Host;
 use crate::ports::{Lost, Ports};
 use arc_swap::ArcSwap;
 use fastlvs_core::conn::ConnectionView;
 use fastlvs_core::counters::Counters;
-use fastlvs_core::forward::segment;
 use fastlvs_core::frame::Frame;
 use fastlvs_core::net::{InterfaceId, Mac};
-use fastlvs_core::packet::{self, Packet, Parsed};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::time::{Duration, Instant};
 use fastlvs_core::verdict::{DropReason, Verdict};
@@ -17,7 +16,7 @@ use fastlvs_io::device::{Device, Received, Receiver, Sender};
 use fastlvs_io::raw::GiveBack;
 use fastlvs_io::wake::{PollSet, Wake};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -44,7 +43,7 @@ pub enum Event {
     /// A neighbour's link-layer address is wanted.
     Wanted(InterfaceId, IpAddr),
     /// Somebody on the link says that it has this address.
-    Claimed(InterfaceId, Ipv4Addr, Mac),
+    Claimed(InterfaceId, IpAddr, Mac),
 }
 
 /// A question from outside, and where the answer goes.
@@ -193,7 +192,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             }
             let frame = Frame { interface, bytes, offload };
             if pipeline.process(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
-                host.leave(&frame, &pipeline.for_host(&frame));
+                host.leave(&frame, &pipeline.for_host(&frame), pipeline.host_fragments());
             }
         })
     }
@@ -261,50 +260,10 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
 }
 
 impl Links {
-    fn tell(&self, event: Event) {
+    /// Tells of an event, if there is room.
+    pub fn tell(&self, event: Event) {
         if self.events.try_send(event).is_ok() {
             self.on_event.wake();
         }
-    }
-}
-
-/// What is done with frames that the engine leaves to the host.
-struct Host<'a> {
-    live: &'a Live,
-    links: &'a Links,
-    scratch: &'a mut [u8],
-    counters: &'a mut WorkerCounters,
-}
-
-impl Host<'_> {
-    /// Gives back what became of a frame that the kernel was kept away from, `for_host`. Of all other frames it has the
-    /// original.
-    fn leave(&mut self, frame: &Frame<'_>, for_host: &Frame<'_>) {
-        let (live, network) = (self.live, &self.live.snapshot.network);
-        match (packet::parse(frame), packet::parse(for_host)) {
-            // Of a datagram in fragments only the whole bears the ports.
-            (Ok(Parsed::Ip(came)), Ok(Parsed::Ip(goes)))
-                if live.claims.take(&came, network) || live.claims.take(&goes, network) =>
-            {
-                self.give_back(&goes);
-            }
-            (Ok(Parsed::Arp(arp)), _) => {
-                let address = arp.sender();
-                if self.live.claims.has_service(address.into()) {
-                    self.links.tell(Event::Claimed(frame.interface, address, arp.sender_mac()));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn give_back(&mut self, packet: &Packet<'_>) {
-        let network = packet.network;
-        let done = segment::finished(packet, self.scratch, |frame| {
-            // The kernel may refuse: it has no route, or the packet does not fit. So it would have done itself.
-            let _refused = self.links.host.send(&frame[network..]);
-            Ok(())
-        });
-        self.counters.given_back += u64::from(done.is_ok());
     }
 }

@@ -4,6 +4,7 @@
 pub mod af_packet;
 pub mod capability;
 pub mod device;
+pub mod groups;
 pub mod memory;
 pub mod netlink;
 pub mod pcap;

@@ -11,8 +11,8 @@ use crate::wire::arp::Arp;
 use crate::wire::checksum::{Delta, Sum};
 use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
 use crate::wire::tcp::{self, Tcp};
-use crate::wire::{ipv4, ipv6, set_u16, set_u32, u16_at, udp};
-use std::net::IpAddr;
+use crate::wire::{ipv4, ipv6, ndp, set_u16, set_u32, u16_at, udp};
+use std::net::{IpAddr, Ipv6Addr};
 
 const TTL: u8 = 64;
 
@@ -29,6 +29,26 @@ pub fn arp_reply<E: Egress + ?Sized>(
     let hop = NextHop { interface, address: request.sender().into(), mac: Some(request.sender_mac()) };
     request.write_reply(mac, egress.slot(&hop, Arp::REPLY_FRAME)?);
     egress.send(Arp::REPLY_FRAME, Offload::NONE);
+    Ok(())
+}
+
+/// Answers an IPv6 neighbour's question, `packet`: the address is at `mac`, the address of the interface that it came
+/// in on.
+///
+/// # Errors
+/// The egress's own.
+pub fn advertisement<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    target: Ipv6Addr,
+    mac: Mac,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let IpAddr::V6(asker) = packet.source() else { return Err(DropReason::HostSilent) };
+    let frame = ndp::answer(mac, target, (asker, packet.source_mac));
+    let mac = Some(packet.source_mac);
+    let hop = NextHop { interface: packet.interface, address: asker.into(), mac };
+    egress.slot(&hop, frame.len())?[..frame.len()].copy_from_slice(&frame);
+    egress.send(frame.len(), Offload::NONE);
     Ok(())
 }
 

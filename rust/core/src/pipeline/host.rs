@@ -8,10 +8,12 @@ use crate::forward::{Rewrite, host, masquerade};
 use crate::frame::{Egress, Frame, Offload};
 use crate::net::{Endpoint, InterfaceId, Protocol};
 use crate::network::Path;
-use crate::packet::Packet;
+use crate::packet::{Fragments, Packet};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::Arp;
+use crate::wire::ethernet;
+use crate::wire::ndp::{self, Neighbour};
 
 /// A frame for the host, in place of the one that was processed.
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ pub(super) struct HostFrame {
     bytes: Vec<u8>,
     interface: Option<InterfaceId>,
     offload: Offload,
+    fragments: Option<Fragments>,
 }
 
 impl HostFrame {
@@ -30,12 +33,18 @@ impl HostFrame {
         self.interface.map(|interface| Frame { interface, bytes: &self.bytes, offload: self.offload })
     }
 
+    /// What it was put together from, if it came in fragments.
+    pub(super) fn fragments(&self) -> Option<Fragments> {
+        self.fragments.filter(|_| self.interface.is_some())
+    }
+
     /// Takes a copy of the packet's frame, which may be changed.
     pub(super) fn copy(&mut self, packet: &Packet<'_>) -> &mut [u8] {
         self.bytes.clear();
         self.bytes.extend_from_slice(&packet.bytes[..packet.end]);
         self.interface = Some(packet.interface);
         self.offload = packet.offload;
+        self.fragments = packet.reassembled;
         &mut self.bytes
     }
 }
@@ -128,6 +137,27 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         }
         self.trace.stage(&Stage::Host);
         Verdict::ToHost
+    }
+
+    /// Answers who asks for an IPv6 address that the engine alone has; `None` when the packet is no such question.
+    /// One in a VLAN is for a device of the host, as in ARP.
+    pub(super) fn advertise(&mut self, packet: &Packet<'_>) -> Option<Verdict> {
+        if packet.protocol() != Protocol::ICMPV6 || packet.network != ethernet::HEADER {
+            return None;
+        }
+        packet.icmp_type()?;
+        let question = Neighbour::parse(packet.payload()).filter(Neighbour::is_question)?;
+        if !self.network().is_owned(question.target().into()) {
+            return None;
+        }
+        if packet.ttl != ndp::HOP_LIMIT || !packet.icmp_checksum_is_right() {
+            return Some(Verdict::Drop(DropReason::HostSilent));
+        }
+        let mac = self.network().interface(packet.interface).mac;
+        Some(match host::advertisement(packet, question.target(), mac, self.egress) {
+            Ok(()) => Verdict::Reply,
+            Err(reason) => Verdict::Drop(reason),
+        })
     }
 
     /// Answers who asks for an address that the engine alone has.

@@ -21,7 +21,7 @@ use crate::forward::{self, Rewrite, Tunnel, fits, gateway, masquerade, tunnel};
 use crate::frame::{Egress, Frame};
 use crate::marks::Marks;
 use crate::network::{Network, Output, Path};
-use crate::packet::{Fragment, Packet, Parsed, parse};
+use crate::packet::{Fragment, Fragments, Packet, Parsed, parse};
 use crate::path_mtu::PathMtus;
 use crate::reassembly::Reassembly;
 use crate::service::{Method, ServiceTable};
@@ -161,6 +161,12 @@ impl Pipeline {
         self.host_frame.get().unwrap_or(*frame)
     }
 
+    /// What [`Pipeline::for_host`] was put together from, if it came in fragments.
+    #[must_use]
+    pub fn host_fragments(&self) -> Option<Fragments> {
+        self.host_frame.fragments()
+    }
+
     /// Counts a frame that its device could not hand over as a whole.
     pub fn truncated(&mut self) {
         self.counters.count(Verdict::Drop(DropReason::Truncated));
@@ -231,6 +237,9 @@ struct Passage<'a, E, T> {
 impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
     /// A packet came in.
     fn enter(&mut self, packet: &Packet<'_>) -> Verdict {
+        if let Some(verdict) = self.advertise(packet) {
+            return verdict;
+        }
         let interface = self.network().interface(packet.interface);
         if packet.destination_mac != interface.mac {
             return Verdict::ToHost;

@@ -57,6 +57,10 @@ pub mod v6 {
     pub const ECHO_REQUEST: u8 = 128;
     /// An answer to an echo request.
     pub const ECHO_REPLY: u8 = 129;
+    /// Who has that address?
+    pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+    /// Who has that address.
+    pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
     /// Whether messages of this type are about another packet: nobody answers those.
     #[must_use]

@@ -11,6 +11,7 @@ pub mod ipv4;
 pub mod ipv4_options;
 pub mod ipv6;
 pub mod ipv6_options;
+pub mod ndp;
 pub mod sctp;
 pub mod tcp;
 pub mod udp;

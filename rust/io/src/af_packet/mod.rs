@@ -8,8 +8,8 @@
 //!   have to be slots of that size; but if all were, small packets would cost twice as much. The kernel's
 //!   time stamps tell in which order the two rings are to be read.
 //! * **`PACKET_VNET_HDR`** everywhere: aggregates and unfinished checksums keep what is left to be done.
-//! * **`PACKET_IGNORE_OUTGOING`**, and a filter for frames that are addressed to this host (and ARP): what the
-//!   director or its host sends is not looked at.
+//! * **`PACKET_IGNORE_OUTGOING`**, and a filter for frames that are addressed to this host (and ARP and neighbour
+//!   discovery): what the director or its host sends is not looked at.
 //! * **`TPACKET_V2`**: version 3 hands frames over by a timer.
 //! * **A transmit ring that bypasses the queueing discipline**, and a second socket that does not, for
 //!   aggregates: only the kernel's own path cuts them where the device cannot.

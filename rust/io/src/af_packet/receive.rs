@@ -4,7 +4,7 @@ use super::abi::{VNET_HEADER, moved, read_vnet};
 use super::mapping::Mapping;
 use super::socket::{Layout, PacketSocket};
 use crate::device::{Received, Receiver};
-use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LEN, BPF_RET, BPF_W};
+use libc::{BPF_ABS, BPF_B, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LEN, BPF_RET, BPF_W};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -168,23 +168,39 @@ impl Header {
     }
 }
 
-/// The filter of a ring: frames addressed to this host, and ARP to everybody; of them the long ones,
-/// or the others.
-fn filter(long: bool) -> [libc::sock_filter; 9] {
+/// The filter of a ring: frames addressed to this host, ARP to everybody, and neighbour discovery to the groups of
+/// its addresses; of them the long ones, or the others.
+fn filter(long: bool) -> [libc::sock_filter; 18] {
     const ALL: u32 = u32::MAX;
     const REJECT: u32 = 0;
-    let pick = if long { (ALL, REJECT) } else { (REJECT, ALL) };
+    // Behind an Ethernet header: IPv6's next header, and the type of an ICMPv6 message that follows at once.
+    const NEXT_HEADER: u32 = 14 + 6;
+    const TYPE: u32 = 14 + 40;
+    const SOLICITATION: u32 = 135;
+    const ADVERTISEMENT: u32 = 136;
+    let (at_least, below) = if long { (ALL, REJECT) } else { (REJECT, ALL) };
     let ancillary = |what: i32| (libc::SKF_AD_OFF + what).cast_unsigned();
+    let protocol = ancillary(libc::SKF_AD_PROTOCOL);
     [
         statement(BPF_LD | BPF_W | BPF_ABS, ancillary(libc::SKF_AD_PKTTYPE)),
-        jump(BPF_JEQ, u32::from(libc::PACKET_HOST), 3, 0),
-        jump(BPF_JEQ, u32::from(libc::PACKET_BROADCAST), 0, 5),
-        statement(BPF_LD | BPF_W | BPF_ABS, ancillary(libc::SKF_AD_PROTOCOL)),
-        jump(BPF_JEQ, libc::ETH_P_ARP as u32, 0, 3),
+        jump(BPF_JEQ, u32::from(libc::PACKET_HOST), 11, 0),
+        jump(BPF_JEQ, u32::from(libc::PACKET_MULTICAST), 3, 0),
+        jump(BPF_JEQ, u32::from(libc::PACKET_BROADCAST), 0, 13),
+        statement(BPF_LD | BPF_W | BPF_ABS, protocol),
+        jump(BPF_JEQ, libc::ETH_P_ARP as u32, 7, 11),
+        statement(BPF_LD | BPF_W | BPF_ABS, protocol),
+        jump(BPF_JEQ, libc::ETH_P_IPV6 as u32, 0, 9),
+        statement(BPF_LD | BPF_B | BPF_ABS, NEXT_HEADER),
+        jump(BPF_JEQ, libc::IPPROTO_ICMPV6 as u32, 0, 7),
+        statement(BPF_LD | BPF_B | BPF_ABS, TYPE),
+        jump(BPF_JEQ, SOLICITATION, 1, 0),
+        jump(BPF_JEQ, ADVERTISEMENT, 0, 4),
+        // The length, of a frame that is wanted.
         statement(BPF_LD | BPF_W | BPF_LEN, 0),
         jump(BPF_JGE, LONG, 0, 1),
-        statement(BPF_RET | BPF_K, pick.0),
-        statement(BPF_RET | BPF_K, pick.1),
+        statement(BPF_RET | BPF_K, at_least),
+        statement(BPF_RET | BPF_K, below),
+        statement(BPF_RET | BPF_K, REJECT),
     ]
 }
 

@@ -1,0 +1,108 @@
+//! The host's own stack, seen from the worker: what the engine leaves to it, and it was kept away from, is given back.
+
+use crate::worker::{Event, Links, Live, WorkerCounters};
+use fastlvs_core::forward::{gateway, segment};
+use fastlvs_core::frame::{Egress, Frame, NextHop, Offload};
+use fastlvs_core::net::Mac;
+use fastlvs_core::network::{Output, Path};
+use fastlvs_core::packet::{self, Fragments, Packet, Parsed};
+use fastlvs_core::verdict::DropReason;
+use fastlvs_core::wire::ethernet;
+use fastlvs_core::wire::ndp::{self, Neighbour};
+use fastlvs_io::raw::GiveBack;
+use std::net::IpAddr;
+
+/// What is done with frames that the engine leaves to the host.
+pub struct Host<'a> {
+    pub live: &'a Live,
+    pub links: &'a Links,
+    /// Room for a packet of the greatest length.
+    pub scratch: &'a mut [u8],
+    pub counters: &'a mut WorkerCounters,
+}
+
+impl Host<'_> {
+    /// Gives back what became of a frame that the kernel was kept away from: `for_host`, which was put together from
+    /// `fragments`, if it was. Of all other frames it has the original.
+    pub fn leave(&mut self, frame: &Frame<'_>, for_host: &Frame<'_>, fragments: Option<Fragments>) {
+        let (live, network) = (self.live, &self.live.snapshot.network);
+        match (packet::parse(frame), packet::parse(for_host)) {
+            // Of a datagram in fragments only the whole bears the ports.
+            (Ok(Parsed::Ip(came)), Ok(Parsed::Ip(goes)))
+                if live.claims.take(&came, network) || live.claims.take(&goes, network) =>
+            {
+                self.give_back(&Packet { reassembled: fragments, ..goes });
+            }
+            (Ok(Parsed::Ip(came)), _) => {
+                if let Some(address) = advertised(&came) {
+                    self.heard(frame, address, came.source_mac);
+                }
+            }
+            (Ok(Parsed::Arp(arp)), _) => self.heard(frame, arp.sender().into(), arp.sender_mac()),
+            _ => {}
+        }
+    }
+
+    /// Somebody on the link says that he has an address.
+    fn heard(&self, frame: &Frame<'_>, address: IpAddr, mac: Mac) {
+        if self.live.claims.has_service(address) {
+            self.links.tell(Event::Claimed(frame.interface, address, mac));
+        }
+    }
+
+    fn give_back(&mut self, packet: &Packet<'_>) {
+        let path = self.live.snapshot.network.path(packet.destination());
+        let done = match (packet.reassembled, path) {
+            (Some(_), Some(Path::Out(output))) => self.route(packet, &output),
+            _ => {
+                let network = packet.network;
+                segment::finished(packet, self.scratch, |frame| {
+                    send(&self.links.host, &frame[network..]);
+                    Ok(())
+                })
+            }
+        };
+        self.counters.given_back += u64::from(done.is_ok());
+    }
+
+    /// A router sends fragments on as they came. The raw socket cuts nothing itself.
+    fn route(&mut self, packet: &Packet<'_>, output: &Output) -> Result<(), DropReason> {
+        // Tags are kept on the interface that they came in on.
+        let same = output.hop.interface == packet.interface;
+        let link = if same { packet.network } else { ethernet::HEADER };
+        let mut fragments = Datagrams { host: &self.links.host, room: self.scratch, link };
+        gateway::emit(&Packet { dont_fragment: false, ..*packet }, output, &mut fragments)
+    }
+}
+
+/// The kernel may refuse: it has no route, or the packet does not fit. So it would have done itself.
+fn send(host: &GiveBack, datagram: &[u8]) {
+    let _refused = host.send(datagram);
+}
+
+/// Hands the host what is written as frames, whose link-layer headers are `link` bytes long.
+struct Datagrams<'a> {
+    host: &'a GiveBack,
+    room: &'a mut [u8],
+    link: usize,
+}
+
+impl Egress for Datagrams<'_> {
+    fn slot(&mut self, _: &NextHop, length: usize) -> Result<&mut [u8], DropReason> {
+        self.room.get_mut(..length).ok_or(DropReason::TooBig)
+    }
+
+    fn send(&mut self, length: usize, _: Offload) {
+        send(self.host, &self.room[self.link..length]);
+    }
+}
+
+/// The address of which a neighbour's advertisement says that he has it.
+fn advertised(packet: &Packet<'_>) -> Option<IpAddr> {
+    if packet.is_ipv4() || packet.icmp_type().is_none() {
+        return None;
+    }
+    let said = Neighbour::parse(packet.payload()).filter(|said| !said.is_question())?;
+    let valid = packet.ttl == ndp::HOP_LIMIT && packet.icmp_checksum_is_right();
+    valid.then_some(said.target().into())
+}
