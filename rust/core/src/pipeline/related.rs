@@ -1,6 +1,6 @@
 //! ICMP errors about connections: relayed to the server or the client whose packet they quote.
 
-use super::{Origin, Passage};
+use super::{LEAST_TUNNEL_V6, Origin, Passage};
 use crate::conn::Found;
 use crate::forward::icmp;
 use crate::forward::related::{self, Quote, Translation};
@@ -12,7 +12,7 @@ use crate::packet::Packet;
 use crate::service::{Encapsulation, Method, RealServer};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::icmp::v4;
+use crate::wire::icmp::{v4, v6};
 use crate::wire::{ethernet, gre, gue, ipv4, u16_at, u32_at, udp};
 use std::sync::Arc;
 
@@ -30,7 +30,6 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let local = self.network().path(packet.destination()) == Some(Path::Local);
         if local
             && self.origin == Origin::Wire
-            && packet.is_ipv4()
             && let Some(verdict) = self.tunnel_error(packet, &quote)
         {
             return verdict;
@@ -105,10 +104,19 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
 
     /// An error about a tunnel of the director's own becomes an error about the packet in it, told to the
     /// client. `None` when it is about something else.
+    ///
+    /// Where IPv6 is in it, Linux relays nothing, and so do we; but a path MTU is learnt, so that the client is told at
+    /// its next packet, where a kernel goes on sending what never arrives.
     fn tunnel_error(&mut self, packet: &Packet<'_>, quote: &Quote) -> Option<Verdict> {
         let (server, inner) = self.tunnelled(packet, quote)?;
         let found = self.engine.connections.find(&inner.flow).filter(|found| !found.outbound)?;
         if !inner.has_ports {
+            return None;
+        }
+        if !packet.is_ipv4() || !inner.flow.source.address.is_ipv4() {
+            if let Some(told) = told_mtu(packet).filter(|_| packet.icmp_checksum_is_right()) {
+                self.learn(&server, told);
+            }
             return None;
         }
         if !packet.icmp_checksum_is_right() {
@@ -144,23 +152,35 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let server = quote.flow.destination;
         let carried = packet.bytes.get(quote.transport..packet.end).filter(|_| quote.is_first)?;
         let services = &self.snapshot.services;
-        let (server, length) = match quote.flow.protocol {
-            Protocol::IPIP => (services.tunnel_to(server.address, |e| e == Encapsulation::Ipip)?, 0),
+        let (server, inner, length) = match quote.flow.protocol {
+            inner @ (Protocol::IPIP | Protocol::IPV6) => {
+                (services.tunnel_to(server.address, |e| e == Encapsulation::Ipip)?, inner, 0)
+            }
             Protocol::UDP => {
                 let port = |e| matches!(e, Encapsulation::Gue { port, .. } if port == server.port);
                 let found = services.tunnel_to(server.address, port)?;
-                let (protocol, length) = gue::parse(carried.get(udp::HEADER..)?)?;
-                (protocol == Protocol::IPIP).then_some((found, udp::HEADER + length))?
+                let (inner, length) = gue::parse(carried.get(udp::HEADER..)?)?;
+                (found, inner, udp::HEADER + length)
             }
             Protocol::GRE => {
                 let kind = |e| matches!(e, Encapsulation::Gre { .. });
                 let found = services.tunnel_to(server.address, kind)?;
                 let (ethertype, length) = gre::parse(carried)?;
-                (ethertype == ethernet::IPV4).then_some((found, length))?
+                let inner = match ethertype {
+                    ethernet::IPV4 => Protocol::IPIP,
+                    ethernet::IPV6 => Protocol::IPV6,
+                    _ => return None,
+                };
+                (found, inner, length)
             }
             _ => return None,
         };
-        let inner = Quote::at(packet, quote.transport + length, true)?;
+        let is_ipv4 = match inner {
+            Protocol::IPIP => true,
+            Protocol::IPV6 => false,
+            _ => return None,
+        };
+        let inner = Quote::at(packet, quote.transport + length, is_ipv4)?;
         Some((Arc::clone(server), inner))
     }
 
@@ -172,10 +192,22 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             Some(Path::Out(output)) => output.mtu,
             _ => return told,
         };
+        let overhead = tunnel::overhead(address, server.encapsulation());
+        // No link is narrower than what IPv6 has to be able to pass, in a tunnel too.
+        let told = if address.is_ipv4() { told } else { told.max(LEAST_TUNNEL_V6 + overhead) };
         let known = self.engine.path_mtus.limit(address, link, self.now);
         self.engine.path_mtus.learn(address, told, known, self.now);
         let mtu = self.engine.path_mtus.limit(address, link, self.now);
-        let overhead = tunnel::overhead(address, server.encapsulation());
         if mtu > LEAST_TOLD { mtu.saturating_sub(overhead) } else { mtu }
+    }
+}
+
+/// The MTU that a router told, if that is what the error does.
+fn told_mtu(packet: &Packet<'_>) -> Option<u32> {
+    let message = packet.payload();
+    match (packet.is_ipv4(), message[0], message[1]) {
+        (true, v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) => Some(u32::from(u16_at(message, 6))),
+        (false, v6::PACKET_TOO_BIG, _) => Some(u32_at(message, 4)),
+        _ => None,
     }
 }
