@@ -16,7 +16,7 @@ import argparse
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from textwrap import dedent, wrap
 
 from fastlvs.errors import ConfigurationError
@@ -24,6 +24,8 @@ from fastlvs.network import AddressLike, parse_address
 from fastlvs.service import Forwarding, ForwardingLike
 
 __all__ = ["ROUTING_TABLES", "Step", "add", "script", "steps"]
+
+IPAddress = IPv4Address | IPv6Address
 
 ROUTING_TABLES = {Forwarding.NAT: 5101, Forwarding.DR: 5102, Forwarding.TUN: 5103}
 """The routing table that holds the way of the replies. Tables of our own leave the machine's as they are,
@@ -59,22 +61,24 @@ def steps(
         interface: its interface on the director's network.
 
     Raises:
-        ConfigurationError: an address is missing, or not IPv4.
+        ConfigurationError: an address is missing, or of a family that does not go with the others.
     """
     method = Forwarding(forwarding)
-    server = str(_ipv4(rip, "rip"))
-    router = None if gateway is None else str(_ipv4(gateway, "gateway"))
+    server = parse_address(rip, "rip")
+    router = None if gateway is None else parse_address(gateway, "gateway")
     if method is Forwarding.NAT:
         if router is None:
             raise ConfigurationError("NAT needs the director's address on this network", field="gateway")
         return list(_replies(method, server, router, interface))
     if vip is None:
         raise ConfigurationError(f"{method.name} needs the virtual service's address", field="vip")
-    virtual = str(_ipv4(vip, "vip"))
-    tunnel = _tunnel() if method is Forwarding.TUN else ()
-    device = "tunl0" if method is Forwarding.TUN else "lo"
+    virtual = parse_address(vip, "vip")
+    if method is Forwarding.DR:
+        _same_family(virtual, server, "vip")
+    unpacking, device = _tunnel(server, virtual) if method is Forwarding.TUN else ((), "lo")
+    address = _address(virtual) if virtual.version == 6 else _quiet_address(virtual, device, interface)
     replies = () if router is None else _replies(method, virtual, router, None)
-    return [*tunnel, *_quiet_address(virtual, device, interface), *replies]
+    return [*unpacking, *address, *replies]
 
 
 def script(todo: Iterable[Step], *, undo: bool = False) -> str:
@@ -98,6 +102,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
               fastlvs real-server nat --rip 10.1.0.11 --gateway 10.1.0.1
               fastlvs real-server dr --rip 10.1.0.11 --vip 192.0.2.10 | ssh root@10.1.0.11 sh
               fastlvs real-server tun --rip 10.1.0.11 --vip 192.0.2.10 --undo
+              fastlvs real-server dr --rip 2001:db8:1::11 --vip 2001:db8::10
             """),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -132,8 +137,12 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _replies(method: Forwarding, source: str, gateway: str, interface: str | None) -> Iterator[Step]:
+def _replies(
+    method: Forwarding, source: IPAddress, gateway: IPAddress, interface: str | None
+) -> Iterator[Step]:
+    _same_family(gateway, source, "gateway")
     table = str(ROUTING_TABLES[method])
+    ip = ("ip",) if source.version == 4 else ("ip", "-6")
     if method is Forwarding.NAT:
         why = (
             f"Everything that {source} says goes to the director {gateway}, even to neighbours on the link: "
@@ -142,13 +151,23 @@ def _replies(method: Forwarding, source: str, gateway: str, interface: str | Non
     else:
         why = f"Replies from the VIP {source} go by {gateway}, past the director."
     device = () if interface is None else ("dev", interface)
-    route = ("default", "via", gateway, *device, "table", table)
-    yield Step(why, ("ip", "route", "replace", *route), ("ip", "route", "del", *route))
-    rule = ("from", source, "lookup", table)
-    yield Step(f"Use that way for {source}.", ("ip", "rule", "add", *rule), ("ip", "rule", "del", *rule))
+    route = ("default", "via", str(gateway), *device, "table", table)
+    yield Step(why, (*ip, "route", "replace", *route), (*ip, "route", "del", *route))
+    rule = ("from", str(source), "lookup", table)
+    yield Step(f"Use that way for {source}.", (*ip, "rule", "add", *rule), (*ip, "rule", "del", *rule))
 
 
-def _quiet_address(vip: str, device: str, interface: str) -> Iterator[Step]:
+def _address(vip: IPAddress) -> Iterator[Step]:
+    address = (f"{vip}/128", "dev", "lo")
+    yield Step(
+        "Take packets for the VIP as this machine's own. Neighbours are told of addresses of the link's "
+        "interface alone, so lo keeps it from them; nodad, for the director has the VIP too.",
+        ("ip", "address", "add", *address, "nodad"),
+        ("ip", "address", "del", *address),
+    )
+
+
+def _quiet_address(vip: IPAddress, device: str, interface: str) -> Iterator[Step]:
     yield _sysctl(
         f"net.ipv4.conf.{interface}.arp_ignore",
         1,
@@ -167,24 +186,38 @@ def _quiet_address(vip: str, device: str, interface: str) -> Iterator[Step]:
     )
 
 
-def _tunnel() -> Iterator[Step]:
-    yield Step(
-        "The kernel's IP-in-IP tunnel: tunl0 unpacks whatever comes to this machine as protocol 4.",
-        ("modprobe", "ipip"),
-        ("modprobe", "-r", "ipip"),
+def _tunnel(rip: IPAddress, vip: IPAddress) -> tuple[list[Step], str]:
+    """What unpacks for ``vip`` what comes to ``rip``, and the device that does."""
+    if rip.version == 4:
+        module, device, protocol = ("ipip", "tunl0", 4) if vip.version == 4 else ("sit", "sit0", 41)
+        why = (
+            f"The kernel's IP-in-IP tunnel: {device} unpacks whatever comes to this machine as protocol "
+            f"{protocol}."
+        )
+        made = Step(why, ("modprobe", module), ("modprobe", "-r", module))
+    else:
+        device = "fastlvs0"
+        made = Step(
+            "A tunnel of the kernel's, from anywhere to this machine, which unpacks both families.",
+            ("ip", "link", "add", device, "type", "ip6tnl", "mode", "any", "local", str(rip)),
+            ("ip", "link", "del", device),
+        )
+    todo = [made]
+    todo.append(
+        Step(
+            "It unpacks only while it is up.",
+            ("ip", "link", "set", device, "up"),
+            ("ip", "link", "set", device, "down"),
+        )
     )
-    yield Step(
-        "It unpacks only while it is up.",
-        ("ip", "link", "set", "tunl0", "up"),
-        ("ip", "link", "set", "tunl0", "down"),
-    )
-    yield _sysctl(
-        "net.ipv4.conf.tunl0.rp_filter",
-        2,
-        "Clients' packets come out of the tunnel, while the way to the clients does not lead into it: a strict "
-        "reverse-path filter drops them. 2 (loose) rather than 0: the kernel takes the larger one of this and "
-        "conf.all.rp_filter, so that 0 has no effect where all is 1.",
-    )
+    if vip.version == 4:
+        why = (
+            "Clients' packets come out of the tunnel, while the way to the clients does not lead into it: a "
+            "strict reverse-path filter drops them. 2 (loose) rather than 0: the kernel takes the larger one "
+            "of this and conf.all.rp_filter, so that 0 has no effect where all is 1."
+        )
+        todo.append(_sysctl(f"net.ipv4.conf.{device}.rp_filter", 2, why))
+    return todo, device
 
 
 def _sysctl(name: str, value: int, why: str) -> Step:
@@ -192,8 +225,6 @@ def _sysctl(name: str, value: int, why: str) -> Step:
     return Step(why, ("sysctl", "-w", f"{name}={value}"), ("sysctl", "-w", f"{name}=0"))
 
 
-def _ipv4(address: AddressLike, field: str) -> IPv4Address:
-    parsed = parse_address(address, field)
-    if not isinstance(parsed, IPv4Address):
-        raise ConfigurationError(f"expected an IPv4 address, got {parsed}", field=field)
-    return parsed
+def _same_family(address: IPAddress, other: IPAddress, field: str) -> None:
+    if address.version != other.version:
+        raise ConfigurationError(f"expected an IPv{other.version} address, got {address}", field=field)

@@ -50,6 +50,39 @@ def test_tun_unpacks_what_a_strict_filter_would_drop() -> None:
     ]
 
 
+def test_ipv6_needs_no_quiet() -> None:
+    rip, vip, router = "2001:db8:1::11", "2001:db8::10", "2001:db8:1::fe"
+    address = f"ip address add {vip}/128 dev lo nodad"
+    assert commands(steps("nat", rip=rip, gateway=router)) == [
+        f"ip -6 route replace default via {router} dev eth0 table 5101",
+        f"ip -6 rule add from {rip} lookup 5101",
+    ]
+    assert commands(steps("dr", rip=rip, vip=vip, gateway=router)) == [
+        address,
+        f"ip -6 route replace default via {router} table 5102",
+        f"ip -6 rule add from {vip} lookup 5102",
+    ]
+    assert commands(steps("dr", rip=rip, vip=vip), undo=True) == [f"ip address del {vip}/128 dev lo"]
+
+
+def test_a_tunnel_may_carry_another_family() -> None:
+    rip, vip = "2001:db8:1::11", "2001:db8::10"
+    made = [
+        f"ip link add fastlvs0 type ip6tnl mode any local {rip}",
+        "ip link set fastlvs0 up",
+    ]
+    own = f"ip address add {vip}/128 dev lo nodad"
+    assert commands(steps("tun", rip=rip, vip=vip)) == [*made, own]
+    assert commands(steps("tun", rip=RIP, vip=vip)) == ["modprobe sit", "ip link set sit0 up", own]
+    assert commands(steps("tun", rip=rip, vip=VIP)) == [
+        *made,
+        "sysctl -w net.ipv4.conf.fastlvs0.rp_filter=2",
+        "sysctl -w net.ipv4.conf.eth0.arp_ignore=1",
+        "sysctl -w net.ipv4.conf.eth0.arp_announce=2",
+        f"ip address add {VIP}/32 dev fastlvs0",
+    ]
+
+
 def test_undo_goes_backwards() -> None:
     text = script(steps("dr", rip=RIP, vip=VIP, gateway=ROUTER), undo=True)
     assert [line for line in text.splitlines()[2:] if line and line[0] != "#"] == [
@@ -80,6 +113,9 @@ def test_the_script_is_one_that_sh_reads(method: str, undo: bool) -> None:
         ("dr", {"rip": RIP}, "vip"),
         ("tun", {"rip": RIP}, "vip"),
         ("dr", {"rip": RIP, "vip": "2001:db8::1"}, "vip"),
+        ("dr", {"rip": RIP, "vip": VIP, "gateway": "2001:db8::1"}, "gateway"),
+        ("tun", {"rip": RIP, "vip": "2001:db8::1", "gateway": ROUTER}, "gateway"),
+        ("nat", {"rip": "2001:db8::1", "gateway": ROUTER}, "gateway"),
         ("dr", {"rip": "ten", "vip": VIP}, "rip"),
     ],
 )

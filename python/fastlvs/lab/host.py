@@ -13,7 +13,7 @@ from subprocess import PIPE, CompletedProcess, Popen
 from typing import Any
 
 from fastlvs.lab.sandbox import PROGRAMS, LabError, Sandbox, first_line
-from fastlvs.lab.topology import HostPlan
+from fastlvs.lab.topology import HostPlan, ipv6
 
 __all__ = ["Answer", "Captured", "Host"]
 
@@ -60,6 +60,8 @@ class Host:
         self.name = plan.name
         self.address = plan.address
         """Its first address."""
+        self.address6 = ipv6(plan.address)
+        """The same in IPv6, if the lab has it."""
         self.interfaces = plan.interfaces
         """Interface names and their addresses."""
 
@@ -120,14 +122,15 @@ class Host:
 
     def counters(self) -> dict[str, int]:
         """What this host's kernel counted, by the names that ``nstat`` uses: ``TcpRetransSegs``,
-        ``TcpInCsumErrors``, ``UdpInCsumErrors``, ``IpInHdrErrors``, ``TcpOutRsts``…"""
+        ``TcpInCsumErrors``, ``UdpInCsumErrors``, ``IpInHdrErrors``, ``Ip6InHdrErrors``, ``TcpOutRsts``…"""
         lines = self.run("cat", "/proc/net/snmp").stdout.splitlines()
         counters = {}
         for names, values in zip(lines[::2], lines[1::2], strict=True):
             protocol = names.split(":")[0]
             pairs = zip(names.split()[1:], values.split()[1:], strict=True)
             counters.update({protocol + name: int(value) for name, value in pairs})
-        return counters
+        of_ipv6 = self.run("sh", "-c", "cat /proc/net/snmp6 2>/dev/null || true").stdout.splitlines()
+        return counters | {name: int(value) for name, value in map(str.split, of_ipv6)}
 
     def finish_checksums(self) -> None:
         """From now on this host's stack finishes its checksums itself, instead of leaving that to the device.
@@ -139,7 +142,7 @@ class Host:
 
     @contextmanager
     def capture(self, *interfaces: str) -> Iterator[list[Captured]]:
-        """Writes down the IPv4 frames of ``interfaces`` (all, if none is named). The list is complete when the
+        """Writes down the IP frames of ``interfaces`` (all, if none is named). The list is complete when the
         ``with`` block has ended."""
         tap = self.start_program("capture.py", *(interfaces or self.interfaces))
         frames: list[Captured] = []

@@ -27,7 +27,12 @@ class Lab:
     """
 
     def __init__(
-        self, *, vips_on_host: bool = False, ip_forward: bool = False, ports: Iterable[int] = (80,)
+        self,
+        *,
+        vips_on_host: bool = False,
+        ip_forward: bool = False,
+        ipv6: bool = False,
+        ports: Iterable[int] = (80,),
     ) -> None:
         """Builds the lab, in about a second.
 
@@ -35,6 +40,7 @@ class Lab:
             vips_on_host: the VIPs are addresses of the director's host (on ``lo``), as LVS is usually set up.
                 Else no host has them, and the director alone answers for them.
             ip_forward: the director's host routes between its networks, as LVS-NAT is usually set up.
+            ipv6: every host has IPv6 addresses beside those of IPv4, and there are VIPs of both.
             ports: where the real servers listen, beside 8080, which NAT translates to.
 
         Raises:
@@ -43,6 +49,8 @@ class Lab:
         """
         self.ports = tuple(dict.fromkeys((*ports, topology.NAT_PORT)))
         """Where the real servers listen."""
+        self.ipv6 = ipv6
+        """Whether it has IPv6."""
         self._sandbox = Sandbox()
         try:
             self._build(vips_on_host, ip_forward)
@@ -59,6 +67,8 @@ class Lab:
     """What unpacks for TUN: ``tunl0``, the kernel's device, or ``decapsulator``, a program of ours."""
     vips: Mapping[Forwarding, str] = topology.VIPS
     """The virtual address for each forwarding method."""
+    vips6: Mapping[Forwarding, str] = topology.VIPS6
+    """The same in IPv6, if the lab has it."""
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -73,16 +83,21 @@ class Lab:
         port: int = 80,
         weights: Iterable[int] = (1, 1, 1),
         protocol: str = "tcp",
+        ipv6: bool = False,
+        servers_ipv6: bool | None = None,
     ) -> VirtualService:
         """A service on the VIP of its forwarding method, with as many of the real servers as there are weights.
-        For NAT their port is 8080."""
+        For NAT their port is 8080. With ``ipv6`` its VIP and its servers' addresses are IPv6; a tunnel may lead
+        to servers of the other family (``servers_ipv6``)."""
         method = Forwarding(forwarding)
         at = topology.NAT_PORT if method is Forwarding.NAT else port
+        vip = (self.vips6 if ipv6 else self.vips)[method]
+        other = ipv6 if servers_ipv6 is None else servers_ipv6
         servers = [
-            RealServer((server.address, at), weight)
+            RealServer((server.address6 if other else server.address, at), weight)
             for server, weight in zip(self.servers, weights, strict=False)
         ]
-        return VirtualService(protocol, (self.vips[method], port), scheduler, method, servers)
+        return VirtualService(protocol, (vip, port), scheduler, method, servers)
 
     def url(self, service: VirtualService, path: str = "/") -> str:
         """Where clients ask for ``service``."""
@@ -108,19 +123,24 @@ class Lab:
     def engine(self, services: Iterable[VirtualService]) -> fastlvs.Engine:
         """An engine that stands where the director's host stands, to take its frames through by hand."""
         legs = topology.DIRECTOR.interfaces
+        others = [host for host in topology.HOSTS if host is not topology.DIRECTOR]
         neighbours: dict[AddressLike, str] = {
-            address: topology.mac(address)
-            for host in topology.HOSTS
-            if host is not topology.DIRECTOR
+            known: topology.mac(address)
+            for host in others
             for address in host.legs.values()
+            for known in (address, topology.ipv6(address))
         }
         return fastlvs.Engine(
             [
-                fastlvs.Interface(name, mac=topology.mac(address), addresses=[f"{address}/24"])
+                fastlvs.Interface(
+                    name,
+                    mac=topology.mac(address),
+                    addresses=[f"{address}/24", f"{topology.ipv6(address)}/64"],
+                )
                 for name, address in legs.items()
             ],
             neighbours=neighbours,
-            owned=list(self.vips.values()),
+            owned=[*self.vips.values(), *self.vips6.values()],
             services=services,
         )
 
@@ -134,20 +154,32 @@ class Lab:
         hosts = {plan.name: Host(self._sandbox, plan) for plan in topology.HOSTS}
         self.client, self.director, self.router, *servers = hosts.values()
         self.servers = tuple(servers)
-        device = self.servers[0].run("ip", "link", "show", "dev", "tunl0", check=False).returncode == 0
-        self.tunnel = "tunl0" if device else "decapsulator"
+        devices = {kind for kind, name in topology.TUNNEL_DEVICES.items() if self._has_device(name)}
+        self.tunnel = "tunl0" if "4in4" in devices else "decapsulator"
         scripts = {
-            self.client: topology.client_routing(),
-            self.router: topology.router_routing(),
-            self.director: topology.director_routing(vips_on_host=vips_on_host, ip_forward=ip_forward),
+            self.client: topology.client_routing(with_ipv6=self.ipv6),
+            self.router: topology.router_routing(with_ipv6=self.ipv6),
+            self.director: topology.director_routing(
+                vips_on_host=vips_on_host, ip_forward=ip_forward, with_ipv6=self.ipv6
+            ),
         }
         for plan, host in zip(topology.HOSTS, self.hosts, strict=True):
-            extra = scripts.get(host) or topology.server_preparing(plan, tunnel_device=device)
-            host.shell(topology.hosting(plan) + extra)
+            extra = scripts.get(host) or self._preparing(plan, devices)
+            host.shell(topology.hosting(plan, with_ipv6=self.ipv6) + extra)
+        kinds = topology.TUNNEL_DEVICES if self.ipv6 else {"4in4": "tunl0"}
         for server in self.servers:
             server.start_program("web.py", "serve", server.name, *map(str, self.ports))
-            if not device:
-                server.start_program("decapsulate.py")
+            if todo := [kind for kind in kinds if kind not in devices]:
+                server.start_program("decapsulate.py", *todo)
+
+    def _preparing(self, plan: topology.HostPlan, devices: set[str]) -> str:
+        script = topology.server_preparing(plan, tunnel_device="4in4" in devices)
+        return script + topology.server_preparing6(plan, devices) if self.ipv6 else script
+
+    def _has_device(self, name: str | None) -> bool:
+        if name is None:
+            return False
+        return self.servers[0].run("ip", "link", "show", "dev", name, check=False).returncode == 0
 
     def __enter__(self) -> Lab:
         return self

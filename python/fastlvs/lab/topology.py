@@ -8,6 +8,8 @@ Two networks, with two ways between them: through the director, and past it thro
 
 What a real server says from its own address goes through the director (NAT), what it says from a VIP goes
 through the router (DR, TUN): so all three methods work in one lab, at the same time.
+
+With IPv6, every address has another beside it: 10.1.0.11 and fd00:1::11 (:func:`ipv6`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from fastlvs import real_server
 from fastlvs.service import Forwarding
@@ -30,7 +32,9 @@ __all__ = [
     "SERVERS",
     "SWITCH",
     "VIPS",
+    "VIPS6",
     "HostPlan",
+    "ipv6",
     "mac",
 ]
 
@@ -42,8 +46,22 @@ SWITCH = "switch"
 VIPS = {Forwarding.NAT: "10.0.0.81", Forwarding.DR: "10.0.0.82", Forwarding.TUN: "10.0.0.83"}
 """The virtual address of each forwarding method, in the clients' network."""
 
+
+def ipv6(address: str) -> str:
+    """The IPv6 address that a host has beside an IPv4 address: fd00:1::11 beside 10.1.0.11."""
+    _, network, _, host = address.split(".")
+    return str(IPv6Address(f"fd00:{network}::{host}"))
+
+
+VIPS6 = {method: ipv6(vip) for method, vip in VIPS.items()}
+"""The same in IPv6."""
+
 NAT_PORT = 8080
 """The real servers' port for NAT, which alone can translate it."""
+
+
+TUNNEL_DEVICES: dict[str, str | None] = {"4in4": "tunl0", "6in4": "sit0", "4in6": None, "6in6": "ip6tnl0"}
+"""The devices by which a kernel unpacks what comes to any of its addresses, where its modules are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +116,40 @@ def switching() -> str:
     return _script([*_quiet(), *(f"ip link set {name} up" for name in (*plugs, *NETWORKS))])
 
 
-def hosting(host: HostPlan) -> str:
+def hosting(host: HostPlan, *, with_ipv6: bool) -> str:
     """The shell script that gives a host its addresses."""
-    lines = [*_quiet(), "ip link set lo up"]
+    lines = [*([_IPV6_ON] if with_ipv6 else _quiet()), "ip link set lo up"]
     for interface, address in host.interfaces.items():
         lines += [f"ip address add {address}/24 dev {interface}", f"ip link set {interface} up"]
+        if with_ipv6:
+            # Nobody else has these addresses, and no router announces itself.
+            lines += [
+                f"sysctl -qw net.ipv6.conf.{interface}.{name}=0" for name in ("dad_transmits", "accept_ra")
+            ]
+            lines.append(f"ip address add {ipv6(address)}/64 dev {interface} nodad")
     return _script(lines)
 
 
-def client_routing() -> str:
+def client_routing(*, with_ipv6: bool) -> str:
     """The client knows the servers' network too, through the director's host."""
-    return f"ip route add 10.1.0.0/24 via {DIRECTOR.legs['outside']}\n"
+    director = DIRECTOR.legs["outside"]
+    lines = [f"ip route add 10.1.0.0/24 via {director}"]
+    return _script([*lines, *([f"ip route add fd00:1::/64 via {ipv6(director)}"] if with_ipv6 else [])])
 
 
-def router_routing() -> str:
+def router_routing(*, with_ipv6: bool) -> str:
     """The router forwards what comes from a VIP on the inside, though the VIP's network is outside."""
-    return _script([_sysctl("ip_forward", 1), *_without_reverse_path_filter(ROUTER)])
+    return _script([*_forwarding(with_ipv6), *_without_reverse_path_filter(ROUTER)])
 
 
-def director_routing(*, vips_on_host: bool, ip_forward: bool) -> str:
+def director_routing(*, vips_on_host: bool, ip_forward: bool, with_ipv6: bool) -> str:
     """The director's host: with the VIPs among its addresses or not, routing or not."""
-    lines = [f"ip address add {vip}/32 dev lo" for vip in VIPS.values()] if vips_on_host else []
-    return _script([*lines, *([_sysctl("ip_forward", 1)] if ip_forward else [])])
+    lines = []
+    if vips_on_host:
+        lines += [f"ip address add {vip}/32 dev lo" for vip in VIPS.values()]
+        # On lo no neighbour would hear of them.
+        lines += [f"ip address add {vip}/128 dev eth0 nodad" for vip in VIPS6.values() if with_ipv6]
+    return _script([*lines, *(_forwarding(with_ipv6) if ip_forward else [])])
 
 
 def server_preparing(server: HostPlan, *, tunnel_device: bool) -> str:
@@ -138,10 +168,29 @@ def server_preparing(server: HostPlan, *, tunnel_device: bool) -> str:
     return _script([default, *(shlex.join(command) + " >/dev/null" for command in commands)])
 
 
+def server_preparing6(server: HostPlan, devices: Iterable[str]) -> str:
+    """The same in IPv6. Whoever unpacks, the VIP of TUN is put where DR puts its own; the kernel's devices
+    unpack while they are up."""
+    rip, router = ipv6(server.address), ipv6(ROUTER.legs["inside"])
+    steps = real_server.steps("nat", rip=rip, gateway=ipv6(DIRECTOR.legs["inside"]))
+    for method in (Forwarding.DR, Forwarding.TUN):
+        steps += real_server.steps("dr", rip=rip, vip=VIPS6[method], gateway=router)
+    up = [f"ip link set {TUNNEL_DEVICES[kind]} up" for kind in devices]
+    return _script([f"ip route add default via {router}", *up, *(shlex.join(s.command) for s in steps)])
+
+
+_IPV6_ON = "sysctl -qw net.ipv6.conf.all.disable_ipv6=0"
+
+
 def _quiet() -> list[str]:
     """IPv6 would only chatter about itself in these captures."""
     switch = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
     return [f"if [ -e {switch} ]; then echo 1 >{switch}; fi"]
+
+
+def _forwarding(with_ipv6: bool) -> list[str]:
+    lines = [_sysctl("ip_forward", 1)]
+    return [*lines, *(["sysctl -qw net.ipv6.conf.all.forwarding=1"] if with_ipv6 else [])]
 
 
 def _without_reverse_path_filter(host: HostPlan) -> list[str]:

@@ -1,4 +1,4 @@
-"""Writes down the IPv4 frames of some interfaces: ``capture.py INTERFACE…``, until it is told to end (TERM).
+"""Writes down the IP frames of some interfaces: ``capture.py INTERFACE…``, until it is told to end (TERM).
 
 Prints ``ready``, then a line of JSON for each frame: ``interface``, ``outgoing`` (sent by this host), ``frame``
 in hexadecimal. Frames that local stacks handed over still have unfinished checksums.
@@ -14,7 +14,7 @@ import sys
 
 ETH_P_ALL, PACKET_OUTGOING = 0x0003, 4
 LARGEST = 1 << 17
-ETHERTYPE_IPV4 = b"\x08\x00"
+ETHERTYPES = (b"\x08\x00", b"\x86\xdd")
 
 
 def main(interfaces: list[str]) -> None:
@@ -51,7 +51,7 @@ def drain(tap: socket.socket, interface: str) -> None:
             frame, address = tap.recvfrom(LARGEST)
         except BlockingIOError:
             return
-        if frame[12:14] == ETHERTYPE_IPV4:
+        if frame[12:14] in ETHERTYPES:
             line = {"interface": interface, "outgoing": address[2] == PACKET_OUTGOING, "frame": frame.hex()}
             print(json.dumps(line), flush=True)
 

@@ -22,9 +22,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, has_dualstack_ipv6
 from typing import Any
 from urllib.parse import urlsplit
 
+FAMILY, ANYWHERE = (AF_INET6, "::") if has_dualstack_ipv6() else (AF_INET, "0.0.0.0")
 PIECE = 1 << 16
 """How much is read or written at a time, in bytes."""
 
@@ -37,7 +39,7 @@ def content(size: int) -> bytes:
 def serve(name: str, ports: list[int]) -> None:
     """Serves on all ``ports`` until the process ends."""
     handler = type("NamedHandler", (Handler,), {"server_version": name})
-    servers = [Server(("0.0.0.0", port), handler) for port in ports]
+    servers = [Server((ANYWHERE, port), handler) for port in ports]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     print("ready", flush=True)
@@ -102,10 +104,13 @@ def request(
 class Server(ThreadingHTTPServer):
     """One port; a thread for each connection."""
 
+    address_family = FAMILY
     daemon_threads = True
     request_queue_size = 1024
 
     def server_bind(self) -> None:
+        if FAMILY is AF_INET6:
+            self.socket.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
         # HTTPServer's own looks its host name up, which takes seconds where no resolver answers.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
