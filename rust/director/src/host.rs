@@ -52,15 +52,13 @@ impl Host<'_> {
 
     fn give_back(&mut self, packet: &Packet<'_>) {
         let path = self.live.snapshot.network.path(packet.destination());
-        let done = match (packet.reassembled, path) {
-            (Some(_), Some(Path::Out(output))) => self.route(packet, &output),
-            _ => {
-                let network = packet.network;
-                segment::finished(packet, self.scratch, |frame| {
-                    send(&self.links.host, &frame[network..]);
-                    Ok(())
-                })
-            }
+        let done = if let (Some(_), Some(Path::Out(output))) = (packet.reassembled, path) {
+            self.route(packet, &output)
+        } else {
+            segment::finished(packet, self.scratch, |frame| {
+                send(&self.links.host, &frame[packet.network..]);
+                Ok(())
+            })
         };
         self.counters.given_back += u64::from(done.is_ok());
     }
