@@ -120,13 +120,11 @@ def hosting(host: HostPlan, *, with_ipv6: bool) -> str:
     """The shell script that gives a host its addresses."""
     lines = [*([_IPV6_ON] if with_ipv6 else _quiet()), "ip link set lo up"]
     for interface, address in host.interfaces.items():
-        lines += [f"ip address add {address}/24 dev {interface}", f"ip link set {interface} up"]
         if with_ipv6:
-            # Nobody else has these addresses, and no router announces itself.
-            lines += [
-                f"sysctl -qw net.ipv6.conf.{interface}.{name}=0" for name in ("dad_transmits", "accept_ra")
-            ]
+            # Nobody else has its link-local address; until it knew, it could ask for no neighbour.
+            lines.append(f"sysctl -qw net.ipv6.conf.{interface}.dad_transmits=0")
             lines.append(f"ip address add {ipv6(address)}/64 dev {interface} nodad")
+        lines += [f"ip address add {address}/24 dev {interface}", f"ip link set {interface} up"]
     return _script(lines)
 
 
