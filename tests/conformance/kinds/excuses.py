@@ -6,8 +6,7 @@ A difference that a rule accounts for is no difference, and is counted under the
 from __future__ import annotations
 
 import struct
-from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from kinds.frames import ETHERNET, GRE, ICMP, ICMPV6, IPIP, TCP, UDP, Ip
 
@@ -16,6 +15,22 @@ TOLD_MTU = "the MTU told about a tunnel is the one before, and less its IP heade
 FIXED_PLACE = "TCP flags behind IPv6 extension headers are read where there are none"
 
 Frames = list[tuple[str, bytes]]
+Endpoint = tuple[Any, int]
+
+
+class Vanished(NamedTuple):
+    """An error that the kernel did not count."""
+
+    protocol: str
+    service: Endpoint
+    server: Endpoint
+    length: int
+
+    def belongs_to(self, name: Any) -> bool:
+        """Whether a listing names the service or the server so; a mark is taken to be the packet's."""
+        if isinstance(name[0], tuple):
+            return self.belongs_to(name[0]) and _covers(name[1], self.server)
+        return name[0] == "FWM" or (name[0] == self.protocol and _covers(name[1], self.service))
 
 
 class Excuses:
@@ -24,8 +39,7 @@ class Excuses:
     def __init__(self) -> None:
         self.extended: set[object] = set()
         """Clients of TCP connections with extension headers: address and port."""
-        self.vanished: Counter[object] = Counter()
-        """Packets and bytes that the kernel did not count, by what lists them."""
+        self.vanished: list[Vanished] = []
         self.said: Ip | None = None
         """What the host sent last for the frame that came in last."""
 
@@ -80,21 +94,24 @@ class Excuses:
         quoted, translated = (_quoted(packet.payload[8:]) for packet in (error, relayed))
         if not quoted or not translated or relayed.destination != error.destination:
             return False
-        service, server = (struct.unpack("!H", p.payload[2:4])[0] for p in (translated, quoted))
+        ports = [struct.unpack("!H", p.payload[2:4])[0] for p in (translated, quoted)]
         protocol = {TCP: "TCP", UDP: "UDP"}.get(quoted.protocol, "SCTP")
-        name = protocol, (translated.destination, service)
-        for listed in (name, (name, (quoted.destination, server))):
-            self.vanished[listed, "packets"] += 1
-            self.vanished[listed, "bytes"] += len(error.data)
+        service = translated.destination, ports[0]
+        self.vanished.append(Vanished(protocol, service, (quoted.destination, ports[1]), len(error.data)))
         return relayed.checksums_are_right()
 
-    def _counted(self, name: object, numbers: list[int]) -> list[int]:
+    def _counted(self, name: Any, numbers: list[int]) -> list[int]:
         conns, packets_in, packets_out, bytes_in, bytes_out = numbers
-        packets_out -= self.vanished[name, "packets"]
-        return [conns, packets_in, packets_out, bytes_in, bytes_out - self.vanished[name, "bytes"]]
+        missed = [v.length for v in self.vanished if v.belongs_to(name)]
+        return [conns, packets_in, packets_out - len(missed), bytes_in, bytes_out - sum(missed)]
 
     def _without_states(self, rows: list[Any]) -> list[Any]:
         return [row[:7] if (row[1], row[2]) in self.extended else row for row in rows]
+
+
+def _covers(listed: Endpoint, endpoint: Endpoint) -> bool:
+    """Whether they are the same, or ``listed`` is every port of the address."""
+    return listed[0] == endpoint[0] and listed[1] in (0, endpoint[1])
 
 
 def _quoted(data: bytes) -> Ip | None:

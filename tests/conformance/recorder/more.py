@@ -12,6 +12,7 @@ from packets import (
     C_IP6,
     FIN,
     G_MAC,
+    RST,
     SG_IP,
     SYN,
     Env,
@@ -495,6 +496,94 @@ def more_routes(seed, i, rng, v6):
     g.c(0, pay(rng, 1330), note="past the director")
     h = Flow(r, 17, e.cip, e.cport, second.partition("/")[0], 1234)
     h.c(0, b"x", note="to the second address")
+    return r
+
+
+@scn
+def more_unwanted(seed, i, rng, v6):
+    """nat_icmp_send: packets of a real server that belong to no connection, of every protocol"""
+    e = Env(rng, v6)
+    setup = e.setup(6, "m") + e.setup(17, "m") + e.setup(132, "m")
+    r = Rec("packet", "", seed, rng, e.rs, setup=setup, sysctl={"nat_icmp_send": 1})
+
+    def s(packet, note, mac=None):
+        r.inj("s", packet, note, mac or rs_mac(e.rs[0]))
+
+    for ttl in (64, 1):
+        for proto in (6, 17):
+            f = e.flow(r, proto)
+            s(f.down(ACK, b"x", ttl=ttl), f"protocol {proto}, ttl {ttl}")
+            s(f.down(RST, b"", ttl=ttl), f"protocol {proto}, RST, ttl {ttl}")
+        for t in (0, 1, 6):
+            p = sctp(e.rp, e.cport, 7, chunk(t, 0, b"\0" * 16))
+            s(ipx(e.rs[0], e.cip, 132, p, ttl=ttl), f"SCTP chunk {t}, ttl {ttl}")
+    s(ipx(e.rs[0], e.cip, 132, sctp(e.rp, e.cport, 7, b"")), "SCTP without a chunk")
+    s(ipx(e.rs[0], e.cip, 47, b"\0\0\x08\0" + b"x" * 20), "GRE")
+    o = Flow(r, 17, e.cip, e.cport, e.vip, e.vport, e.rs[0], e.rp % 60000 + 1)
+    s(o.down(0, b"x"), "from another port")
+    o = Flow(r, 17, e.cip, e.cport, e.vip, e.vport, e.rs[1], e.rp)
+    s(o.down(0, b"x"), "from another host", rs_mac(e.rs[1]))
+    f = e.flow(r, 17)
+    p = f.down(0, pay(rng, 1000)) if v6 else f.down(0, pay(rng, 1000), df=False, ident=9)
+    for x in frag6(p, [400], 9) if v6 else frag4(p, [400]):
+        s(x, "in fragments")
+    s(f.down(0, pay(rng, 1400)), "long")
+    return r
+
+
+@scn
+def more_marked(seed, i, rng, v6):
+    """services of a mark and of every port: SCTP, fragments, errors about connections and about none"""
+    e = Env(rng, v6)
+    fwd = "mgi"[i % 3]
+    marked = i // 3 % 2 == 0
+    six = " -6" if v6 else ""
+    servers = e.rs[:2] if marked and not v6 else [hp(a, 0) for a in e.rs[:2]]
+    ports = [f"{t} {hp(e.vip, 0)}" for t in ("-t", "-u", "--sctp-service")]
+    names = [f"-f 7{six}"] if marked else ports
+    setup = []
+    for k in names:
+        setup += [f"-A {k} -s rr -p 60"] + [f"-a {k} -r {a} -{fwd}" for a in servers]
+    mark = [packets.VIP6_NET if v6 else packets.VIP_NET, 7] if marked else None
+    r = Rec("packet", "", seed, rng, e.rs, mark=mark, setup=setup, sysctl={"schedule_icmp": i % 2})
+    ty, co = (1, 4) if v6 else (3, 3)
+    rest = b"\0" * 4
+    for proto in (6, 17, 132):
+        f = Flow(r, proto, e.cip, e.cport, e.vip, e.vport, e.rs[0], e.vport)
+        if proto == 132:
+            p = sctp(e.cport, e.vport, 0, chunk(1, 0, b"\0" * 16))
+            out = r.inj("c", ipx(e.cip, e.vip, 132, p), "SCTP INIT")
+            inner = ipx(e.vip, e.cip, 132, sctp(e.vport, e.cport, 7, chunk(0, 3, b"\0" * 16)))
+        else:
+            out = f.c(SYN if proto == 6 else 0, b"" if proto == 6 else b"ab")
+            inner = ipx(e.vip, e.cip, proto, l4(proto, e.vip, e.cip, e.vport, e.cport, b"reply", flags=ACK))
+        for _, b in out:
+            for q in e.rs[:2]:
+                if b[0:6] == packets.macb(rs_mac(q)):
+                    f.rip = q
+        r.inj(
+            "c",
+            icmp_err(v6, e.rtr, e.vip, ty, co, rest, inner),
+            f"error from the client's side, protocol {proto}",
+        )
+        if fwd == "m":
+            if proto == 132:
+                inner = ipx(e.cip, f.rip, 132, sctp(e.cport, e.vport, 7, chunk(0, 3, b"\0" * 16)))
+            else:
+                inner = ipx(
+                    e.cip, f.rip, proto, l4(proto, e.cip, f.rip, e.cport, e.vport, b"request", flags=ACK)
+                )
+            note = f"error from the server, protocol {proto}"
+            r.inj("s", icmp_err(v6, f.rip, e.cip, ty, co, rest, inner), note, rs_mac(f.rip))
+        stranger = ipx(e.vip, e.cip, 17, l4(17, e.vip, e.cip, e.vport ^ 1, e.cport ^ 1, b"reply"))
+        r.inj("c", icmp_err(v6, e.rtr, e.vip, ty, co, rest, stranger), "error about no connection")
+        r.conns()
+    f = Flow(r, 17, e.cip, e.cport ^ 2, e.vip, e.vport ^ 2, e.rs[0], e.vport)
+    p = f.up(0, pay(rng, 1000)) if v6 else f.up(0, pay(rng, 1000), df=False, ident=9)
+    for x in frag6(p, [400], 9) if v6 else frag4(p, [400]):
+        r.inj("c", x, "in fragments")
+    r.conns()
+    r.svcs()
     return r
 
 
