@@ -15,23 +15,32 @@ const PASSES_TO_SILENCE: u64 = 100;
 /// Counters of a real server, a virtual service or everything. `Relaxed` everywhere: each counts for itself.
 #[derive(Debug, Default)]
 pub struct Statistics {
-    connections: Counter,
-    in_packets: Counter,
-    in_bytes: Counter,
-    out_packets: Counter,
-    out_bytes: Counter,
+    /// What a packet changes, side by side.
+    totals: [AtomicU64; KINDS],
+    /// What only a pass or a user changes.
+    marks: [Mark; KINDS],
 }
 
+/// What is known of a total.
 #[derive(Debug, Default)]
-struct Counter {
-    total: AtomicU64,
-    /// The total at the last pass.
+struct Mark {
+    /// What it was at the last pass.
     seen: AtomicU64,
-    /// The total that is shown as 0.
+    /// What is shown as 0.
     base: AtomicU64,
     /// The average of a second, times a power of two.
     average: AtomicU64,
 }
+
+/// What is counted, by its place.
+const KINDS: usize = 5;
+const CONNECTIONS: usize = 0;
+const IN_PACKETS: usize = 1;
+const IN_BYTES: usize = 2;
+const OUT_PACKETS: usize = 3;
+const OUT_BYTES: usize = 4;
+/// Binary places of the averages: those of bytes have fewer.
+const SCALES: [u32; KINDS] = [10, 10, 5, 10, 5];
 
 /// The values of [`Statistics`] at one moment, or how many there are in a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,33 +60,33 @@ pub struct StatisticsValues {
 impl Statistics {
     /// Counts a scheduled connection.
     pub fn connection(&self) {
-        self.connections.add(1);
+        self.add(CONNECTIONS, 1);
     }
 
     /// Counts a packet from a client, `bytes` long with its IP header.
     pub fn inbound(&self, bytes: u64) {
-        self.in_packets.add(1);
-        self.in_bytes.add(bytes);
+        self.add(IN_PACKETS, 1);
+        self.add(IN_BYTES, bytes);
     }
 
     /// Counts a packet to a client, `bytes` long with its IP header.
     pub fn outbound(&self, bytes: u64) {
-        self.out_packets.add(1);
-        self.out_bytes.add(bytes);
+        self.add(OUT_PACKETS, 1);
+        self.add(OUT_BYTES, bytes);
     }
 
     /// Begins anew, from the last pass on.
     pub fn zero(&self) {
-        for counter in self.counters() {
-            counter.base.store(counter.seen.load(Relaxed), Relaxed);
-            counter.average.store(0, Relaxed);
+        for mark in &self.marks {
+            mark.base.store(mark.seen.load(Relaxed), Relaxed);
+            mark.average.store(0, Relaxed);
         }
     }
 
     /// Forgets everything.
     pub(super) fn forget(&self) {
-        for counter in self.counters() {
-            counter.seen.store(counter.total.load(Relaxed), Relaxed);
+        for (mark, total) in self.marks.iter().zip(&self.totals) {
+            mark.seen.store(total.load(Relaxed), Relaxed);
         }
         self.zero();
     }
@@ -85,52 +94,46 @@ impl Statistics {
     /// What was counted so far.
     #[must_use]
     pub fn values(&self) -> StatisticsValues {
-        self.map(|counter, _| counter.total.load(Relaxed).wrapping_sub(counter.base.load(Relaxed)))
+        let shown =
+            |kind: usize| self.totals[kind].load(Relaxed).wrapping_sub(self.marks[kind].base.load(Relaxed));
+        StatisticsValues::of(shown)
     }
 
     /// What there is in a second.
     #[must_use]
     pub fn rates(&self) -> StatisticsValues {
-        self.map(|counter, scale| (counter.average.load(Relaxed) + (1 << (scale - 1)) - 1) >> scale)
+        StatisticsValues::of(|kind| {
+            let scale = SCALES[kind];
+            (self.marks[kind].average.load(Relaxed) + (1 << (scale - 1)) - 1) >> scale
+        })
     }
 
-    /// The look of every two seconds; only one at a time.
+    fn add(&self, kind: usize, count: u64) {
+        self.totals[kind].fetch_add(count, Relaxed);
+    }
+
+    /// The look of every two seconds; only one at a time. Averages move a quarter of the way, as the kernel's:
+    /// rounded down, also when they fall.
     fn pass(&self) {
-        self.map(Counter::pass);
-    }
-
-    fn counters(&self) -> [&Counter; 5] {
-        [&self.connections, &self.in_packets, &self.in_bytes, &self.out_packets, &self.out_bytes]
-    }
-
-    /// A value of each counter; averages of bytes have fewer binary places than those of things.
-    fn map(&self, value: impl Fn(&Counter, u32) -> u64) -> StatisticsValues {
-        const THINGS: u32 = 10;
-        const BYTES: u32 = 5;
-        StatisticsValues {
-            connections: value(&self.connections, THINGS),
-            in_packets: value(&self.in_packets, THINGS),
-            in_bytes: value(&self.in_bytes, BYTES),
-            out_packets: value(&self.out_packets, THINGS),
-            out_bytes: value(&self.out_bytes, BYTES),
+        for ((total, mark), scale) in self.totals.iter().zip(&self.marks).zip(SCALES) {
+            let total = total.load(Relaxed);
+            let new = total.wrapping_sub(mark.seen.swap(total, Relaxed));
+            let rate = (new << (scale - 1)).cast_signed();
+            let average = mark.average.load(Relaxed).cast_signed();
+            mark.average.store((average + ((rate - average) >> 2)).cast_unsigned(), Relaxed);
         }
     }
 }
 
-impl Counter {
-    fn add(&self, count: u64) {
-        self.total.fetch_add(count, Relaxed);
-    }
-
-    /// Moves the average a quarter of the way, as the kernel does: rounded down, also when it falls.
-    fn pass(&self, scale: u32) -> u64 {
-        let total = self.total.load(Relaxed);
-        let new = total.wrapping_sub(self.seen.swap(total, Relaxed));
-        let rate = (new << (scale - 1)).cast_signed();
-        let average = self.average.load(Relaxed).cast_signed();
-        let moved = (average + ((rate - average) >> 2)).cast_unsigned();
-        self.average.store(moved, Relaxed);
-        moved
+impl StatisticsValues {
+    fn of(value: impl Fn(usize) -> u64) -> Self {
+        Self {
+            connections: value(CONNECTIONS),
+            in_packets: value(IN_PACKETS),
+            in_bytes: value(IN_BYTES),
+            out_packets: value(OUT_PACKETS),
+            out_bytes: value(OUT_BYTES),
+        }
     }
 }
 
