@@ -8,19 +8,22 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from kinds.frames import ETHERNET, GRE, ICMP, ICMPV6, IPIP, TCP, UDP, Ip
+from kinds.frames import ETHERNET, GRE, ICMP, ICMPV6, IPIP, IPV6, TCP, UDP, Ip
 
 VANISHED = "ICMPv6 errors of masqueraded servers vanish: summed without the pseudo-header"
 TOLD_MTU = "the MTU told about a tunnel is the one before, and less its IP header alone"
+NOT_TOLD = "what is too long behind a tunnel with IPv6 goes there all the same"
 FIXED_PLACE = "TCP flags behind IPv6 extension headers are read where there are none"
 
+TUNNELS = (IPIP, IPV6, UDP, GRE)
 Frames = list[tuple[str, bytes]]
 Endpoint = tuple[Any, int]
 
 
-class Vanished(NamedTuple):
-    """An error that the kernel did not count."""
+class Unsent(NamedTuple):
+    """An error that the kernel neither sent nor counted, and the rule."""
 
+    rule: str
     protocol: str
     service: Endpoint
     server: Endpoint
@@ -39,7 +42,9 @@ class Excuses:
     def __init__(self) -> None:
         self.extended: set[object] = set()
         """Clients of TCP connections with extension headers: address and port."""
-        self.vanished: list[Vanished] = []
+        self.unsent: list[Unsent] = []
+        self.narrow: dict[object, int] = {}
+        """Ends of tunnels with the MTU that was told about one with IPv6 in it or around it."""
         self.said: Ip | None = None
         """What the host sent last for the frame that came in last."""
 
@@ -51,6 +56,10 @@ class Excuses:
             source, destination = struct.unpack("!HH", packet.payload[:4])
             self.extended.add((packet.source, source))
             self.extended.add((packet.destination, destination))
+        if packet and packet.version == 6 and packet.protocol == ICMPV6 and packet.payload[:1] == b"\x02":
+            quoted = _quoted(packet.payload[8:])
+            if quoted and quoted.source == packet.destination and quoted.protocol in TUNNELS:
+                self.narrow[quoted.destination] = int.from_bytes(packet.payload[4:8])
 
     def hear(self, frame: bytes) -> None:
         """Takes note of a frame that the host sends."""
@@ -65,6 +74,8 @@ class Excuses:
             for about in (error, self.said):
                 if about and about.protocol == ICMPV6 and self._relays(about, has[0][1]):
                     return VANISHED
+        if len(wanted) == len(has) == 1 and self._is_refused(error, wanted[0][1], has[0][1]):
+            return NOT_TOLD
         if len(wanted) == len(has) == 1 and _is_about_tunnel(error):
             same_leg = wanted[0][0] == has[0][0]
             return TOLD_MTU if same_leg and _without_mtu(wanted[0][1]) == _without_mtu(has[0][1]) else ""
@@ -81,9 +92,9 @@ class Excuses:
         if kind == "stats" and self.extended:
             # A wrong state lets a SYN begin another connection.
             return _without_connections(wanted), _without_connections(has), FIXED_PLACE
-        if kind == "stats" and self.vanished:
+        if kind == "stats" and self.unsent:
             counted = {name: self._counted(name, numbers) for name, numbers in has.items()}
-            return wanted, counted, VANISHED
+            return wanted, counted, self.unsent[-1].rule
         return wanted, has, ""
 
     def _relays(self, error: Ip, frame: bytes) -> bool:
@@ -95,14 +106,36 @@ class Excuses:
         if not quoted or not translated or relayed.destination != error.destination:
             return False
         ports = [struct.unpack("!H", p.payload[2:4])[0] for p in (translated, quoted)]
-        protocol = {TCP: "TCP", UDP: "UDP"}.get(quoted.protocol, "SCTP")
-        service = translated.destination, ports[0]
-        self.vanished.append(Vanished(protocol, service, (quoted.destination, ports[1]), len(error.data)))
+        service, server = (translated.destination, ports[0]), (quoted.destination, ports[1])
+        self._note(VANISHED, quoted.protocol, service, server, error)
         return relayed.checksums_are_right()
+
+    def _is_refused(self, packet: Ip, sent: bytes, answer: bytes) -> bool:
+        """Whether ``sent`` carries ``packet`` where there is no room for it, and ``answer`` says so."""
+        tunnel, error = Ip.parse(sent[ETHERNET:]), Ip.parse(answer[ETHERNET:])
+        if not tunnel or not error or len(tunnel.data) <= self.narrow.get(tunnel.destination, 65535):
+            return False
+        about = _quoted(error.payload[8:])
+        kind = (ICMP, 3, 4) if error.version == 4 else (ICMPV6, 2, 0)
+        if not (
+            about
+            and (error.protocol, error.payload[0], error.payload[1]) == kind
+            and (about.source, about.destination) == (packet.source, packet.destination)
+            and error.destination == packet.source
+        ):
+            return False
+        port = int.from_bytes(packet.payload[2:4])
+        ends = (packet.destination, port), (tunnel.destination, port)
+        self._note(NOT_TOLD, packet.protocol, *ends, error)
+        return error.checksums_are_right()
+
+    def _note(self, rule: str, protocol: int, service: Endpoint, server: Endpoint, error: Ip) -> None:
+        name = {TCP: "TCP", UDP: "UDP"}.get(protocol, "SCTP")
+        self.unsent.append(Unsent(rule, name, service, server, len(error.data)))
 
     def _counted(self, name: Any, numbers: list[int]) -> list[int]:
         conns, packets_in, packets_out, bytes_in, bytes_out = numbers
-        missed = [v.length for v in self.vanished if v.belongs_to(name)]
+        missed = [v.length for v in self.unsent if v.belongs_to(name)]
         return [conns, packets_in, packets_out - len(missed), bytes_in, bytes_out - sum(missed)]
 
     def _without_states(self, rows: list[Any]) -> list[Any]:
@@ -136,7 +169,7 @@ def _is_about_tunnel(error: Ip) -> bool:
     """Whether it says that a packet of a tunnel was too long."""
     if error.protocol != ICMP or error.payload[:2] != bytes([3, 4]):
         return False
-    return error.payload[17] in (IPIP, UDP, GRE) and error.payload[20:24] == error.destination.packed
+    return error.payload[17] in TUNNELS and error.payload[20:24] == error.destination.packed
 
 
 def _without_mtu(frame: bytes) -> bytes:
