@@ -54,7 +54,7 @@ fn file(name: &str, text: &str) -> String {
 
 #[test]
 fn check_says_what_a_good_file_holds() {
-    let expected = format!("{EXAMPLE}: 2 services, 3 real servers: good\n");
+    let expected = format!("{EXAMPLE}: 3 services, 4 real servers: good\n");
     assert_eq!(run(&["--check", EXAMPLE], ""), (expected, String::new(), Some(0)));
     let rules = file("good.rules", RULES);
     let expected = format!("{rules}: 1 service, 1 real server: good\n");
@@ -83,8 +83,8 @@ fn a_bad_configuration_ends_with_3_and_its_place() {
         ),
         (
             &["--rules", "-"],
-            "-A -f 7\n",
-            "fastlvs-run: -:1: -f: --fwmark-service is not supported\n".to_owned(),
+            "-A -u 192.0.2.1:5060 --pe sip\n",
+            "fastlvs-run: -:1: --pe: --pe is not supported\n".to_owned(),
         ),
         (
             &["--check", "/nowhere/director.toml"],
