@@ -102,6 +102,16 @@ def test_a_killed_director_leaves_silence_and_the_next_one_cleans_up(lab: Lab) -
     kept.kill()
 
 
+def test_a_flushed_ruleset_is_mended(lab: Lab) -> None:
+    service = lab.service("nat", "rr")
+    with lab.run_director([service]) as director:
+        lab.director.run("nft", "flush", "ruleset")
+        wait_for(lambda: "table netdev fastlvs-" in ruleset(lab), 10.0)
+        assert "somebody removed nftables table" in director.log
+        assert all(a.ok for a in lab.client.requests(lab.url(service), 9))
+    assert ruleset(lab) == ""
+
+
 def test_a_removed_server_keeps_its_connections(lab: Lab) -> None:
     """With its claim gone, the host would reset what the server still says."""
     server = lab.servers[0]

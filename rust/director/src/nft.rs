@@ -28,6 +28,7 @@ const FOLDERS: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin",
 pub struct Table {
     nft: PathBuf,
     name: String,
+    interfaces: Vec<String>,
     /// Says, as long as it is bound, that the table has an owner.
     _sign: UnixListener,
 }
@@ -49,12 +50,10 @@ impl Table {
                 done => break done.map_err(Error::platform("marking the nftables table"))?,
             }
         };
-        let table = Self { nft, name: format!("{PREFIX}{number}"), _sign: sign };
-        run(&table.nft, &(skeleton(&table.name, interfaces) + &elements(&table.name, claims)))?;
-        for orphan in table.orphans()? {
-            tracing::info!("removing nftables table {orphan}, which a killed director left behind");
-            run(&table.nft, &format!("delete table netdev {orphan}\n"))?;
-        }
+        let table =
+            Self { nft, name: format!("{PREFIX}{number}"), interfaces: interfaces.to_vec(), _sign: sign };
+        table.make(claims)?;
+        table.mend(claims)?.iter().for_each(|done| tracing::info!("{done}"));
         Ok(table)
     }
 
@@ -63,21 +62,47 @@ impl Table {
         run(&self.nft, &elements(&self.name, claims))
     }
 
-    /// Tables like ours whose directors are gone.
-    fn orphans(&self) -> Result<Vec<String>, Error> {
+    /// Makes the table anew where somebody removed it (as `nft flush ruleset` does), and removes those of directors
+    /// that have gone meanwhile. Says what was done.
+    pub fn mend(&self, claims: &Claims) -> Result<Vec<String>, Error> {
+        let (is_there, orphans) = self.listed()?;
+        let mut done = Vec::new();
+        if !is_there {
+            self.make(claims)?;
+            done.push(format!("somebody removed nftables table {}; it is there again", self.name));
+        }
+        for orphan in orphans {
+            self.remove(&orphan)?;
+            done.push(format!("removed nftables table {orphan}, which a killed director left behind"));
+        }
+        Ok(done)
+    }
+
+    fn make(&self, claims: &Claims) -> Result<(), Error> {
+        run(&self.nft, &(skeleton(&self.name, &self.interfaces) + &elements(&self.name, claims)))
+    }
+
+    fn remove(&self, table: &str) -> Result<(), Error> {
+        run(&self.nft, &format!("delete table netdev {table}\n"))
+    }
+
+    /// Whether our table is there, and tables like it whose directors are gone.
+    fn listed(&self) -> Result<(bool, Vec<String>), Error> {
         let listed = hand_on(Command::new(&self.nft).args(["list", "tables", "netdev"]))
             .output()
             .map_err(Error::platform("running nft"))?;
         let text = String::from_utf8_lossy(&listed.stdout);
         let names = text.lines().filter_map(|line| line.strip_prefix("table netdev "));
-        let ours = names.filter(|name| name.starts_with(PREFIX) && *name != self.name);
-        Ok(ours.filter(|name| sign(name).is_ok()).map(str::to_owned).collect())
+        let (own, others): (Vec<_>, Vec<_>) =
+            names.filter(|name| name.starts_with(PREFIX)).partition(|name| **name == self.name);
+        let orphans = others.into_iter().filter(|name| sign(name).is_ok()).map(str::to_owned).collect();
+        Ok((!own.is_empty(), orphans))
     }
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
-        if let Err(error) = run(&self.nft, &format!("delete table netdev {}\n", self.name)) {
+        if let Err(error) = self.remove(&self.name) {
             tracing::warn!("nftables table {} stays: {error}", self.name);
         }
     }

@@ -152,6 +152,11 @@ impl Plan {
         Ok(())
     }
 
+    /// Sees to it that the kernel is still kept away; says what had to be done.
+    pub fn mend(&self) -> Result<Vec<String>, Error> {
+        self.table.mend(&self.told)
+    }
+
     /// Lets the kernel at what the director needs no longer.
     pub fn tidy(&mut self) -> Result<(), Error> {
         self.services.estimate(self.clock.now());

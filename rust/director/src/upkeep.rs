@@ -20,6 +20,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// Ticks after which the kernel is asked to confirm the neighbours that the director uses: its own packets do not
 /// tell it that they are reachable. Linux deems one stale after half a minute on average.
 const CONFIRM: u64 = 20;
+/// Ticks after which the kernel's rules are looked at.
+const MEND: u64 = 5;
 /// Ticks after which the links are asked who has the VIPs.
 const PROBE: u64 = 30;
 /// Neighbours that are kept confirmed: routers and real servers, hardly clients.
@@ -75,6 +77,13 @@ impl Upkeep {
         let tidied = self.plan().tidy();
         if let Err(error) = tidied {
             tracing::warn!("{error}");
+        }
+        if ticks % MEND == 1 {
+            let mended = self.plan().mend();
+            match mended {
+                Ok(done) => done.iter().for_each(|done| tracing::warn!("{done}")),
+                Err(error) => tracing::warn!("{error}"),
+            }
         }
         let network = self.plan().published();
         watch.speak(&network);
