@@ -9,7 +9,6 @@ use crate::net::{Endpoint, Protocol};
 use crate::time::Instant;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Where FTP servers take commands. Their data connections come to and from other ports, which is why this one is
@@ -80,13 +79,6 @@ impl ServiceTable {
     #[must_use]
     pub const fn serves(&self, ipv4: bool) -> bool {
         if ipv4 { self.kinds.ipv4 } else { self.kinds.ipv6 }
-    }
-
-    /// Whether any service of `protocol` has this VIP.
-    #[must_use]
-    pub fn has_address(&self, protocol: Protocol, address: IpAddr) -> bool {
-        let has = |key: &ServiceKey| key.protocol == protocol && key.address.address == address;
-        self.services.iter().any(|service| has(service.key()))
     }
 
     /// All services, in the order of the wish.
