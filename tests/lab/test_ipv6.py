@@ -174,45 +174,12 @@ def test_a_real_server_that_answers_for_the_vip_is_named(alone: Lab) -> None:
         server.shell(f"ip address del {vip}/128 dev eth0")
 
 
-def test_sctp_where_the_kernel_has_it(lab: Lab) -> None:
-    """The lab's SCTP test needs the kernel's SCTP at both ends."""
-    if "SCTP" not in Path("/proc/net/protocols").read_text():
-        pytest.skip("this kernel has no SCTP (CONFIG_IP_SCTP, or `modprobe sctp`)")
-    for way in ("NAT", "DR", "TUN, 6 in 6"):
-        service = service_of(lab, way, protocol="sctp", port=5300)
-        vip = str(service.address.address)
-        server = Remote(lab.servers[0], SCTP)
-        server(f"listen({lab.servers[0].address6!r}, 8080)" if way == "NAT" else f"listen({vip!r}, 5300)")
-        server.tell("serve()")
-        with no_errors(lab), lab.run_director([service.with_servers(service.servers[:1])]):
-            assert Remote(lab.client, SCTP)(f"ask({vip!r}, 5300)") == "HELLO"
-
-
 STRAY = """
 import socket, struct
 def send(vip, port):
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
         raw.setsockopt(socket.IPPROTO_IPV6, 7, 16)  # IPV6_CHECKSUM: the kernel fills it in
         raw.sendto(struct.pack("!HHIIBBHHH", 40999, port, 1, 4711, 5 << 4, 0x10, 100, 0, 0), (vip, 0))
-"""
-
-SCTP = """
-import socket
-def listen(address, port):
-    global listener
-    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 132)
-    listener.bind((address, port))
-    listener.listen()
-def serve():
-    connection, _ = listener.accept()
-    connection.sendall(connection.recv(100).upper())
-    connection.close()
-def ask(address, port):
-    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 132) as client:
-        client.settimeout(5)
-        client.connect((address, port))
-        client.sendall(b"hello")
-        return client.recv(100).decode()
 """
 
 
