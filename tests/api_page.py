@@ -24,7 +24,7 @@ objects. Every error is a [`FastlvsError`](errors.md). The package is typed (`py
 """
 
 SECTIONS = {
-    "What is balanced": ("VirtualService", "RealServer", "Forwarding", "Endpoint", "Change"),
+    "What is balanced": ("VirtualService", "RealServer", "Forwarding", "Endpoint", "EndpointRange", "Change"),
     "Run it": ("Director", "Engine", "Settings", "Interface", "Route", "Mark"),
     "Choose": ("Scheduler", "Flow", "Servers", "Server"),
     "Look": (

@@ -9,7 +9,7 @@ from fastlvs._core import __version__ as __version__
 from fastlvs.director import Director, DirectorCounters
 from fastlvs.engine import Counters, Engine, Mark, Settings
 from fastlvs.errors import CapabilityError, ConfigurationError, FastlvsError, InterfaceError, PlatformError
-from fastlvs.network import Endpoint, Interface, Route
+from fastlvs.network import Endpoint, EndpointRange, Interface, Route
 from fastlvs.schedulers import Scheduler
 from fastlvs.service import Change, Forwarding, RealServer, VirtualService
 from fastlvs.statistics import Statistics
@@ -26,6 +26,7 @@ __all__ = [
     "DirectorCounters",
     "DropReason",
     "Endpoint",
+    "EndpointRange",
     "Engine",
     "FastlvsError",
     "Flow",

@@ -30,7 +30,7 @@ from fastlvs._core import Connections, Services
 from fastlvs.balancer import Balancer, ServiceLike
 from fastlvs.engine import Counters, Mark, Settings
 from fastlvs.errors import ConfigurationError, FastlvsError
-from fastlvs.network import AddressLike, EndpointLike, Route, parse_address
+from fastlvs.network import AddressLike, EndpointLike, EndpointRange, Route, parse_address
 from fastlvs.schedulers import Scheduler
 from fastlvs.service import RealServer, VirtualService
 
@@ -237,7 +237,9 @@ class Director(Balancer):
         if known.active:
             return True
         table, over = self.connections, ("TIME_WAIT", "CLOSE")
-        if service.address.port == 0:  # Where clients keep their port, so do servers.
+        if service.address.port == 0 or isinstance(
+            service.address, EndpointRange
+        ):  # Where clients keep their port, so do servers.
             here = address.rpartition(":")[0] + ":"
             pairs = zip(table.server, table.state, strict=True)
             return any(server.startswith(here) and state not in over for server, state in pairs)

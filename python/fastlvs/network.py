@@ -14,7 +14,19 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from fastlvs.errors import ConfigurationError
 
-__all__ = ["AddressLike", "Endpoint", "EndpointLike", "Interface", "InterfaceLike", "NetworkLike", "Route"]
+__all__ = [
+    "AddressLike",
+    "Endpoint",
+    "EndpointLike",
+    "EndpointRange",
+    "Interface",
+    "InterfaceLike",
+    "NetworkLike",
+    "Route",
+    "ServiceAddress",
+    "ServiceAddressLike",
+    "service_address",
+]
 
 AddressLike: TypeAlias = str | IPv4Address | IPv6Address
 """``"192.0.2.10"``, or the :mod:`ipaddress` object."""
@@ -71,6 +83,71 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
+
+
+class EndpointRange(NamedTuple):
+    """A block of addresses and a range of ports. ``str()`` gives ``192.0.2.0/28:8000-8999`` or
+    ``[2001:db8::/64]:443``."""
+
+    network: IPv4Network | IPv6Network
+    ports: tuple[int, int]
+    """The first and the last."""
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address:
+        """The first address."""
+        return self.network.network_address
+
+    @property
+    def port(self) -> int:
+        """The port where there is only one, else 0."""
+        first, last = self.ports
+        return first if first == last else 0
+
+    @classmethod
+    def parse(cls, text: str, field: str = "address") -> EndpointRange:
+        """The block and the range that ``text`` names; ``field`` is what an error calls it. Port 0 of a block
+        is all ports."""
+        block, _, ports = text.rpartition(":")
+        bare = block.startswith("[") and block.endswith("]")
+        first, dash, last = ports.partition("-")
+        numbers = [first, last] if dash else [first, first]
+        network = parse_network(block[1:-1] if bare else block, field) if block else None
+        well_formed = all(number.isascii() and number.isdigit() for number in numbers)
+        if network is None or not well_formed or bare != (network.version == 6):
+            raise ConfigurationError(
+                f"expected a block and a range like '192.0.2.0/28:8000-8999', got {text!r}", field=field
+            )
+        begin, end = (_port(int(number), field) for number in numbers)
+        if begin > end:
+            raise ConfigurationError(f"expected the first port, then the last, got {ports}", field=field)
+        if (begin, end) == (0, 0) and network.num_addresses > 1:
+            end = 65535
+        return cls(network, (begin, end))
+
+    def __str__(self) -> str:
+        block = self.network if self.network.num_addresses > 1 else self.address
+        first, last = self.ports
+        ports = f"{first}" if first == last else f"{first}-{last}"
+        return f"{block}:{ports}" if self.network.version == 4 else f"[{block}]:{ports}"
+
+
+ServiceAddress: TypeAlias = Endpoint | EndpointRange
+"""Where clients find a service."""
+
+ServiceAddressLike: TypeAlias = EndpointLike | EndpointRange
+"""An address and a port as everywhere, or ``"192.0.2.0/28:8000-8999"``, ``"192.0.2.10:8000-8999"``,
+``"[2001:db8::/64]:443"``, or an :class:`EndpointRange`."""
+
+
+def service_address(value: ServiceAddressLike, field: str = "virtual service") -> ServiceAddress:
+    """The addresses and ports that ``value`` names; ``field`` is what an error calls it."""
+    if isinstance(value, str) and ("/" in value or "-" in value):
+        value = EndpointRange.parse(value, field)
+    if not isinstance(value, EndpointRange):
+        return Endpoint.parse(value, field)
+    alone = value.network.num_addresses == 1 and value.ports[0] == value.ports[1]
+    return Endpoint(value.address, value.port) if alone else value
 
 
 @dataclass(frozen=True, slots=True, init=False)

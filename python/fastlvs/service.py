@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from fastlvs import _core
 from fastlvs.errors import ConfigurationError
-from fastlvs.network import Endpoint, EndpointLike
+from fastlvs.network import (
+    Endpoint,
+    EndpointLike,
+    ServiceAddress,
+    ServiceAddressLike,
+    service_address,
+)
 
 if TYPE_CHECKING:
     from fastlvs._core import Service
@@ -166,9 +172,12 @@ class VirtualService:
     """
 
     protocol: ProtocolName
-    address: Endpoint
+    address: ServiceAddress
     """Address and port that clients use (VIP). Port 0: all ports that have no service of their own, which
-    needs persistence. For a mark its number written as an address, as the kernel lists it."""
+    needs persistence. Beyond the kernel, a block of addresses and a range of ports,
+    ``"192.0.2.0/28:8000-8999"``: whatever of these has no service of its own. Real servers of a range have
+    port 0, the packets' own, unless NAT leads to another. For a mark its number written as an address, as the
+    kernel lists it."""
     scheduler: str | Scheduler
     """Who chooses a real server for a new connection: a name that ipvsadm knows, or an object of yours."""
     forwarding: Forwarding
@@ -194,7 +203,7 @@ class VirtualService:
     def __init__(
         self,
         protocol: str,
-        address: EndpointLike,
+        address: ServiceAddressLike,
         scheduler: str | Scheduler = "wlc",
         forwarding: ForwardingLike = Forwarding.DR,
         servers: Iterable[RealServer] = (),
@@ -210,7 +219,7 @@ class VirtualService:
 
         Args:
             protocol: ``"tcp"``, ``"udp"`` or ``"sctp"``.
-            address: VIP and port.
+            address: VIP and port, or a block and a range of them.
             scheduler: its name, or an object with a method ``select``.
             forwarding: how packets reach its servers.
             servers: the real servers.
@@ -227,7 +236,7 @@ class VirtualService:
             raise ConfigurationError(
                 f"expected protocol 'tcp', 'udp' or 'sctp', got {protocol!r}", field=field
             )
-        protocol, endpoint = protocol.lower(), Endpoint.parse(address, "virtual service")
+        protocol, endpoint = protocol.lower(), service_address(address)
         field = _name(protocol, endpoint)
         values: dict[str, object] = {
             "protocol": protocol,
@@ -259,7 +268,7 @@ class VirtualService:
         return cls("fwm", (_mark_address(mark, ipv6), 0), *args, **options)
 
     @property
-    def key(self) -> tuple[ProtocolName, Endpoint]:
+    def key(self) -> tuple[ProtocolName, ServiceAddress]:
         """What names the service: there is one of each protocol and address."""
         return self.protocol, self.address
 
@@ -337,19 +346,19 @@ class VirtualService:
         return f'{head}, scheduler={scheduler}, forwarding="{self.forwarding}"{given}, servers={servers})'
 
 
-ServiceLike: TypeAlias = "VirtualService | Service | tuple[str, EndpointLike] | tuple[str, int]"
+ServiceLike: TypeAlias = "VirtualService | Service | tuple[str, ServiceAddressLike] | tuple[str, int]"
 """What names a service: one like it, what :attr:`Engine.services` gives, ``("tcp", "192.0.2.10:80")``, or
 ``("fwm", 7)`` (``("fwm6", 7)`` for IPv6)."""
 
 
-def service_key(service: ServiceLike) -> tuple[str, Endpoint]:
+def service_key(service: ServiceLike) -> tuple[str, ServiceAddress]:
     """Protocol and address of what names a service."""
     if not isinstance(service, tuple):
         return service.protocol, service.address
     protocol, address = service[0].lower(), service[1]
     if isinstance(address, int):
         return "fwm", Endpoint(_mark_address(address, ipv6=protocol == "fwm6"), 0)
-    return protocol, Endpoint.parse(address, "virtual service")
+    return protocol, service_address(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,7 +446,7 @@ _FLAGS = ("sh-fallback", "sh-port", "mh-fallback", "mh-port")
 
 
 def _netmask(
-    value: str | int | IPv4Address | IPv6Address | None, service: Endpoint, field: str
+    value: str | int | IPv4Address | IPv6Address | None, service: ServiceAddress, field: str
 ) -> IPv4Address | IPv6Address | None:
     if value is None:
         return None
@@ -471,7 +480,7 @@ def _mark_address(mark: int, ipv6: bool) -> IPv4Address | IPv6Address:
     return IPv6Address(mark << 96) if ipv6 else IPv4Address(mark)
 
 
-def _name(protocol: str, address: Endpoint) -> str:
+def _name(protocol: str, address: ServiceAddress) -> str:
     if protocol != "fwm":
         return f"service {protocol} {address}"
     number = int(address.address)

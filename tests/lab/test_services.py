@@ -1,4 +1,4 @@
-"""What services can be beside an address and a port: with persistence, of a mark, with thresholds."""
+"""What services can be beside an address and a port: persistent, of a mark or a block, with thresholds."""
 
 from __future__ import annotations
 
@@ -37,19 +37,22 @@ def test_kinds_of_services_side_by_side(lab: Lab) -> None:
     limited = limited.with_servers([first.replace(upper_threshold=2, lower_threshold=1), *others])
     at = [(server.address, 8080) for server in lab.servers]
     marked = lvs.VirtualService.of_mark(1, "rr", "nat", [lvs.RealServer(address) for address in at])
+    ranged = lvs.VirtualService("tcp", f"{BLOCK}:8080-8089", "rr", "nat", marked.servers[:1])
+    ranged = ranged.with_server(lvs.RealServer(at[1][0]))  # at the port that the client asks for
     marks = [
-        lvs.Mark(1, BLOCK, protocol="tcp", ports=(8000, 8999)),
+        lvs.Mark(1, BLOCK, protocol="tcp", ports=(8100, 8999)),
         lvs.Mark(1, lab.vips[lvs.Forwarding.TUN]),
     ]
-    with lab.run_director(director_toml([kept, limited, marked], marks=marks)) as director:
+    with lab.run_director(director_toml([kept, limited, marked, ranged], marks=marks)) as director:
         assert len(servers(lab, lab.url(kept))) == 1
         assert servers(lab, lab.url(limited), 12)[lab.servers[0].name] == 2
         for host, port in (
-            ("198.51.100.1", 8000),
+            ("198.51.100.1", 8100),
             ("198.51.100.14", 8999),
             (lab.vips[lvs.Forwarding.TUN], 7),
         ):
             assert servers(lab, f"http://{host}:{port}/") == {server.name: 2 for server in lab.servers}
+        assert servers(lab, "http://198.51.100.2:8080/") == {server.name: 3 for server in lab.servers[:2]}
         assert lab.client.http("http://198.51.100.1:9000/", timeout=0.3).error is not None
         director.reload(director_toml([kept, limited]))
         assert len(servers(lab, lab.url(kept))) == 1

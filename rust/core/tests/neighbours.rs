@@ -32,7 +32,7 @@ fn process(bytes: &[u8]) -> (Verdict, Vec<Vec<u8>>) {
         addresses: vec!["fd00::1/64".parse().unwrap()],
     };
     let spec = ServiceSpec {
-        key: ServiceKey { protocol: Protocol::TCP, address: "[fd00::81]:80".parse().unwrap() },
+        key: ServiceKey::new(Protocol::TCP, "[fd00::81]:80".parse().unwrap()),
         ..ServiceSpec::default()
     };
     let snapshot = Snapshot {

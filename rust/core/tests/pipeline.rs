@@ -54,7 +54,7 @@ fn network() -> Network {
 fn spec(method: Method, weight: u32) -> ServiceSpec {
     let port = if method == Method::Masquerading { 8080 } else { 80 };
     ServiceSpec {
-        key: ServiceKey { protocol: Protocol::TCP, address: "10.99.0.1:80".parse().unwrap() },
+        key: ServiceKey::new(Protocol::TCP, "10.99.0.1:80".parse().unwrap()),
         scheduler: SchedulerSpec::Named("wlc".to_owned()),
         servers: vec![ServerSpec {
             endpoint: format!("192.168.1.3:{port}").parse().unwrap(),

@@ -216,7 +216,7 @@ fn snapshot() -> Snapshot {
             for (port, (method, encapsulation)) in (80..).zip(methods) {
                 let other = if method == Method::Masquerading { 1000 } else { 0 };
                 services.push(ServiceSpec {
-                    key: ServiceKey { protocol, address: Endpoint::new(address(v6, 99, 1), port) },
+                    key: ServiceKey::new(protocol, Endpoint::new(address(v6, 99, 1), port)),
                     scheduler: SchedulerSpec::Named("rr".to_owned()),
                     servers: vec![ServerSpec {
                         endpoint: Endpoint::new(address(v6, 50, 3), port + other),

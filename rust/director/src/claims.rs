@@ -96,11 +96,11 @@ struct Ways {
 /// all ports and remembers its clients, as does that of a mark; so it is with FTP, whose data connections are of other ports.
 fn ways(key: &ServiceKey, is_persistent: bool, marks: &Marks) -> Ways {
     let Some(mark) = key.mark() else {
-        let Endpoint { address, port } = key.address;
-        let ftp = port == FTP_PORT && key.protocol == Protocol::TCP;
-        let keep_ports = port == 0 || ftp && is_persistent;
-        let ports = if keep_ports { ALL_PORTS } else { port..=port };
-        return Ways { ends: vec![(key.protocol, Prefix::host(address), ports)], keep_ports };
+        let (block, ports) = (key.address().block(), key.address().ports());
+        let ftp = key.address.port == FTP_PORT && key.protocol == Protocol::TCP;
+        let keep_ports = key.is_exact() && (key.address.port == 0 || ftp && is_persistent);
+        let ports = if keep_ports { ALL_PORTS } else { ports };
+        return Ways { ends: vec![(key.protocol, block, ports)], keep_ports };
     };
     let rules = marks.rules().iter().filter(|rule| rule.mark == mark);
     let rules = rules.filter(|rule| rule.destination.address().is_ipv6() == key.is_ipv6());
@@ -207,7 +207,7 @@ mod tests {
             ..ServerSpec::default()
         };
         ServiceSpec {
-            key: ServiceKey { protocol: Protocol::TCP, address: Endpoint::new([10, 0, 0, 1].into(), port) },
+            key: ServiceKey::new(Protocol::TCP, Endpoint::new([10, 0, 0, 1].into(), port)),
             servers: servers.iter().map(server).collect(),
             ..ServiceSpec::default()
         }
@@ -316,6 +316,26 @@ mod tests {
             }
             let ends = ["10.1.0.1:8080", "10.1.0.1:53", "10.1.0.2:53"];
             assert_eq!(ends.map(|end| claims.replies.contain(udp, end.parse().unwrap())), replies);
+        }
+    }
+
+    #[test]
+    fn a_block_claims_its_addresses_and_ports() {
+        let key = ServiceKey::at(Protocol::UDP, "192.0.2.0/28:8000-8999".parse().unwrap());
+        let servers = [("10.1.0.1:8080", Method::Masquerading), ("10.1.0.2:0", Method::Masquerading)];
+        let claims = Claims::new(&[ServiceSpec { key, ..service(0, &servers) }], &Marks::default(), &[]);
+        for (end, claimed) in
+            [("192.0.2.9:8999", true), ("192.0.2.16:8000", false), ("192.0.2.9:7999", false)]
+        {
+            assert_eq!(claims.services.contain(Protocol::UDP, end.parse().unwrap()), claimed, "{end}");
+        }
+        for (end, claimed) in [
+            ("10.1.0.1:8080", true),
+            ("10.1.0.1:8500", false),
+            ("10.1.0.2:8500", true),
+            ("10.1.0.2:80", false),
+        ] {
+            assert_eq!(claims.replies.contain(Protocol::UDP, end.parse().unwrap()), claimed, "{end}");
         }
     }
 

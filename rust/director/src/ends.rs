@@ -61,6 +61,9 @@ impl Ends {
     /// Whether `address` is named by itself.
     #[must_use]
     pub fn name(&self, address: IpAddr) -> bool {
+        if self.ranges.iter().any(|range| range.block() == Prefix::host(address)) {
+            return true;
+        }
         [Protocol::TCP, Protocol::UDP, Protocol::SCTP].iter().any(|protocol| {
             let end = |port| (*protocol, Endpoint::new(address, port));
             self.points.range(end(0)..=end(u16::MAX)).next().is_some()
@@ -123,8 +126,8 @@ mod tests {
             ("10.0.0.1:80", true, true, true),
             ("10.0.0.1:81", false, true, true),
             ("10.0.0.2:9", true, true, true),
-            ("10.0.0.3:8999", true, true, false),
-            ("10.0.0.3:9000", false, true, false),
+            ("10.0.0.3:8999", true, true, true),
+            ("10.0.0.3:9000", false, true, true),
             ("10.0.1.255:1", true, true, false),
             ("10.0.2.0:1", false, false, false),
         ] {

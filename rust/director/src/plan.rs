@@ -55,10 +55,11 @@ impl Wish {
     /// The addresses that clients use. Blocks of them are routed to the director, so it needs not answer for these.
     fn vips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let named = self.specs.iter().filter(|spec| spec.key.mark().is_none());
+        let named = named.filter_map(|spec| spec.key.address().alone());
         let served = |rule: &&MarkRule| self.specs.iter().any(|spec| spec.key == rule.service());
         let marked = self.marks.rules().iter().filter(served).map(|rule| rule.destination);
         let alone = marked.filter(|block| *block == Prefix::host(block.address()));
-        named.map(|spec| spec.key.address.address).chain(alone.map(|block| block.address()))
+        named.chain(alone.map(|block| block.address()))
     }
 
     fn claims(&self, network: &Network) -> Claims {

@@ -151,5 +151,6 @@ fn question(network: &Network, interface: InterfaceId, vip: IpAddr) -> Option<Ve
 /// The VIPs that real servers hold as well.
 fn shared_vips(specs: &[ServiceSpec]) -> HashSet<IpAddr> {
     let shared = |spec: &&ServiceSpec| spec.servers.iter().any(|s| s.method != Method::Masquerading);
-    specs.iter().filter(shared).map(|spec| spec.key.address.address).collect()
+    let vip = |spec: &ServiceSpec| spec.key.address().alone();
+    specs.iter().filter(shared).filter_map(vip).collect()
 }

@@ -143,13 +143,20 @@ fn services_say_all_that_an_engine_can_do() {
         [[service.server]]
         address = "[2001:db8::11]:53"
         forwarding = "nat"
+        [[service]]
+        protocol = "tcp"
+        address = "192.0.2.16/28:8000-8999"
+        [[service.server]]
+        address = "10.0.0.1"
         [[mark]]
         mark = 7
         destination = "2001:db8::53"
         ports = 53
     "#;
     let configuration = Configuration::from_toml(text, "f").unwrap();
-    let [all_ports, marked] = &configuration.specs().unwrap()[..] else { panic!("two services") };
+    let [all_ports, marked, block] = &configuration.specs().unwrap()[..] else { panic!("three services") };
+    assert_eq!(block.key.to_string(), "TCP 192.0.2.16/28:8000-8999");
+    assert_eq!(block.servers[0].endpoint.to_string(), "10.0.0.1:0");
     assert_eq!(all_ports.key.to_string(), "SCTP [2001:db8::1]:0");
     assert_eq!((all_ports.flags.port, all_ports.flags.fallback), (true, true));
     assert_eq!(all_ports.persistence.unwrap().mask, "ffff:ffff:ffff:ffff::".parse::<IpAddr>().unwrap());
@@ -264,8 +271,16 @@ fn mistakes_about_services_are_named_with_line_and_field() {
             ),
             (
                 WEB.replace("192.0.2.1:80", "192.0.2.1"),
-                "f:3: service[0].address: expected VIP and port, like \"192.0.2.10:80\"; port 0 stands for all ports, got \"192.0.2.1\"",
+                "f:3: service[0].address: expected VIP and port, like \"192.0.2.10:80\", or a block and a range, like \"192.0.2.0/28:8000-8999\"; port 0 stands for all ports, got \"192.0.2.1\"",
             ),
+            (
+                format!(
+                    "{}[[service.server]]\naddress = '10.0.0.1:80'\n",
+                    WEB.replace(".1:80", ".0/28:80-90")
+                ),
+                "f:5: service[0].server[0].address: service TCP 192.0.2.0/28:80-90: real server 10.0.0.1:80 must have the service's port (0 for a range of them)",
+            ),
+            (WEB.replace(".1:80", ".0/28:90-80"), "f:3: service[0].address: expected VIP and port"),
             (
                 WEB.replace(":80", ":0"),
                 "f:3: service[0].address: service TCP 192.0.2.1:0: expected a port from 1 to 65535; port 0 (all ports) needs persistence",

@@ -95,7 +95,7 @@ fn fields(service: &ServiceConfig) -> ServiceFields {
     let Place { file, line, field } = service.place.clone();
     ServiceFields {
         protocol: protocol_name(service.key.protocol),
-        address: service.key.address.to_string(),
+        address: service.key.address().to_string(),
         scheduler: scheduler.clone(),
         forwarding: service.forwarding.name(),
         servers: service.servers.iter().map(server).collect(),

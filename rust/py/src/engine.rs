@@ -14,7 +14,7 @@ use fastlvs_core::marks::{MarkRule, Marks};
 use fastlvs_core::net::{Endpoint, InterfaceId, Mac, MacParseError, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
-use fastlvs_core::service::ServiceKey;
+use fastlvs_core::service::{ServiceAddress, ServiceKey};
 use fastlvs_core::time::Instant;
 use fastlvs_core::trace::{NoTrace, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
@@ -109,16 +109,14 @@ impl Engine {
     }
 
     /// A server was edited to what it is.
-    fn edited(&mut self, protocol: &str, service: Text<Endpoint>, server: Text<Endpoint>) {
-        let key = ServiceKey { protocol: service::protocol(protocol), address: service.0 };
+    fn edited(&mut self, protocol: &str, service: Text<ServiceAddress>, server: Text<Endpoint>) {
+        let key = ServiceKey::at(service::protocol(protocol), service.0);
         self.snapshot.services = Arc::new(self.snapshot.services.edited(&key, server.0));
     }
 
-    fn zero(&self, service: Option<(String, Text<Endpoint>)>) {
-        let key = service.map(|(protocol, address)| ServiceKey {
-            protocol: service::protocol(&protocol),
-            address: address.0,
-        });
+    fn zero(&self, service: Option<(String, Text<ServiceAddress>)>) {
+        let key =
+            service.map(|(protocol, Text(address))| ServiceKey::at(service::protocol(&protocol), address));
         self.snapshot.services.zero(key.as_ref());
     }
 

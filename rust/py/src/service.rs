@@ -7,7 +7,7 @@ use fastlvs_core::conn::State;
 use fastlvs_core::net::{Endpoint, Protocol};
 use fastlvs_core::scheduler::SchedulerFlags;
 use fastlvs_core::service::{
-    Encapsulation, Method, Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec,
+    Encapsulation, Method, Persistence, SchedulerSpec, ServerSpec, ServiceAddress, ServiceKey, ServiceSpec,
 };
 use fastlvs_core::time::Duration;
 use pyo3::prelude::*;
@@ -50,7 +50,7 @@ pub fn state(name: &str) -> Option<State> {
 #[derive(FromPyObject)]
 pub struct WantedService<'py> {
     protocol: String,
-    address: Text<Endpoint>,
+    address: Text<ServiceAddress>,
     scheduler: Bound<'py, PyAny>,
     forwarding: String,
     servers: Vec<WantedServer>,
@@ -84,7 +84,7 @@ pub fn check_service(service: WantedService<'_>) -> PyResult<()> {
 
 impl WantedService<'_> {
     fn key(&self) -> ServiceKey {
-        ServiceKey { protocol: protocol(&self.protocol), address: self.address.0 }
+        ServiceKey::at(protocol(&self.protocol), self.address.0)
     }
 
     /// The same in the core's words. A scheduler of the user's is put among `used`; one that is `known`
@@ -114,7 +114,7 @@ impl WantedService<'_> {
         let Some(seconds) = self.persistence else { return Ok(None) };
         let timeout = Duration::try_from_secs_f64(seconds)
             .map_err(|_| errors::configuration("expected seconds of persistence above 0", None))?;
-        let all = match self.address.0.address {
+        let all = match self.address.0.first.address {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::BROADCAST),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
         };

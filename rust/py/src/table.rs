@@ -5,8 +5,9 @@ use crate::columns::{self, Endpoints, Words, column, place, text};
 use crate::convert::{self, Text};
 use crate::scheduler::Schedulers;
 use crate::service::{flag_names, protocol_name};
-use fastlvs_core::net::Endpoint;
-use fastlvs_core::service::{Method, RealServer, ServiceTable, Statistics, StatisticsValues, VirtualService};
+use fastlvs_core::service::{
+    Method, RealServer, ServiceAddress, ServiceTable, Statistics, StatisticsValues, VirtualService,
+};
 use numpy::PyArray1;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -64,8 +65,9 @@ impl Services {
             return Ok(self.services[place(index, self.services.len())?].clone());
         }
         let service_key = key.py().import("fastlvs.service")?.getattr("service_key")?;
-        let (protocol, Text(address)) = service_key.call1((key,))?.extract::<(String, Text<Endpoint>)>()?;
-        let named = |s: &&Service| s.protocol() == protocol && s.service.key().address == address;
+        let (protocol, Text(address)) =
+            service_key.call1((key,))?.extract::<(String, Text<ServiceAddress>)>()?;
+        let named = |s: &&Service| s.protocol() == protocol && s.service.key().address() == address;
         let found = self.services.iter().find(named).cloned();
         found.ok_or_else(|| PyKeyError::new_err(format!("no service {protocol} {address}")))
     }
@@ -103,10 +105,14 @@ impl Service {
         protocol_name(self.service.key().protocol)
     }
 
-    /// Address and port (VIP).
+    /// Address and port (VIP), or a block and a range of them.
     #[getter]
     fn address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        convert::endpoint(py, self.service.key().address)
+        let key = self.service.key();
+        if key.is_exact() {
+            return convert::endpoint(py, key.address);
+        }
+        py.import("fastlvs.service")?.getattr("service_address")?.call1((key.address().to_string(),))
     }
 
     /// The name of the scheduler: ipvsadm's, or that of the user's class.
@@ -200,7 +206,7 @@ impl Service {
         let key = self.service.key();
         let name = match key.mark() {
             Some(mark) => format!("FWM  {mark}{}", if key.is_ipv6() { " IPv6" } else { "" }),
-            None => format!("{:<4} {}", key.protocol, key.address),
+            None => format!("{:<4} {}", key.protocol, key.address()),
         };
         let persistence = self.service.persistence();
         let kept = persistence.map_or(String::new(), |p| format!(" persistent {}", p.timeout.as_secs_f64()));

@@ -3,7 +3,7 @@
 use super::wheel::Wheel;
 use super::{ConnectionView, State};
 use crate::net::{Endpoint, Protocol};
-use crate::service::RealServer;
+use crate::service::{RealServer, Span};
 use crate::time::{Duration, Instant};
 use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
@@ -23,8 +23,10 @@ pub struct TemplateKey {
     /// The client's address, masked.
     pub client: IpAddr,
     /// The VIP, with port 0 when the client stays with the server on all ports. For a mark the address of
-    /// the service's key.
+    /// the service's key; for a block or a range the first of the service's.
     pub destination: Endpoint,
+    /// That of the service's key.
+    pub span: Span,
 }
 
 /// The port that the kernel gives to a template that is not to be found again.
@@ -235,6 +237,7 @@ mod tests {
             protocol: Protocol::TCP,
             client: [203, 0, 113, 0].into(),
             destination: "10.99.0.1:80".parse().unwrap(),
+            span: Span::default(),
         };
         let mut templates = Templates::new((1, 2));
         let id = templates.insert(key, Arc::clone(&server), 8080, Duration::from_secs(300), Instant::ZERO);

@@ -7,7 +7,7 @@ use crate::frame::Egress;
 use crate::net::{Endpoint, FlowKey, Protocol};
 use crate::packet::Packet;
 use crate::scheduler::{Flow, Request};
-use crate::service::{FTP_DATA_PORT, FTP_PORT, Persistence, RealServer, ServiceKey, VirtualService};
+use crate::service::{FTP_DATA_PORT, FTP_PORT, Persistence, RealServer, ServiceKey, Span, VirtualService};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use std::sync::Arc;
@@ -184,7 +184,9 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
 /// Whether only the FTP service takes the packet's port, because data may come there: then it is no wonder
 /// that nobody serves.
 fn is_ftp_by_chance(service: &VirtualService, packet: &Packet<'_>) -> bool {
-    service.key().address.port == FTP_PORT && packet.flow.destination.port != FTP_PORT
+    service.key().is_exact()
+        && service.key().address.port == FTP_PORT
+        && packet.flow.destination.port != FTP_PORT
 }
 
 /// Whether the packet is the first of a connection as its protocol has it.
@@ -215,21 +217,21 @@ fn is_for(service: &VirtualService, flow: &FlowKey) -> bool {
     service.key().mark().is_some() || is_on_port(service, flow)
 }
 
-/// Whether a flow goes to the port that the service is named after.
+/// Whether a flow goes to the port that the service is named after, or one of them.
 fn is_on_port(service: &VirtualService, flow: &FlowKey) -> bool {
-    service.key().address.port == flow.destination.port
+    service.key().address().ports().contains(&flow.destination.port)
 }
 
 /// Under which name the client is remembered. FTP needs all of a VIP's ports, as does a service of all
-/// ports; the service of a mark all that is marked.
+/// ports; the service of a mark all that is marked, and that of a block or a range all of it.
 fn template_key(service: &VirtualService, persistence: &Persistence, flow: &FlowKey) -> TemplateKey {
     let client = persistence.group(flow.source.address);
-    if service.key().mark().is_some() {
-        let ServiceKey { protocol, address: destination } = *service.key();
-        return TemplateKey { protocol, client, destination };
+    if service.key().mark().is_some() || !service.key().is_exact() {
+        let ServiceKey { protocol, address: destination, span } = *service.key();
+        return TemplateKey { protocol, client, destination, span };
     }
     let own_port = is_on_port(service, flow) && flow.destination.port != FTP_PORT;
     let port = if own_port { flow.destination.port } else { 0 };
     let destination = Endpoint::new(flow.destination.address, port);
-    TemplateKey { protocol: flow.protocol, client, destination }
+    TemplateKey { protocol: flow.protocol, client, destination, span: Span::default() }
 }

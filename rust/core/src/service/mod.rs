@@ -2,6 +2,7 @@
 
 mod find;
 mod load;
+mod ranges;
 mod real_server;
 mod spec;
 mod statistics;
@@ -9,6 +10,7 @@ mod table;
 mod trash;
 mod virtual_service;
 
+pub use ranges::{ServiceAddress, ServiceAddressError, Span};
 pub use real_server::{Encapsulation, Method, RealServer, ServerId};
 pub use spec::{Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};
 pub use statistics::{Statistics, StatisticsValues};

@@ -1,6 +1,6 @@
 //! What a user asks for: services and servers as plain values, and what can be wrong with them.
 
-use super::{Encapsulation, Method};
+use super::{Encapsulation, Method, ServiceAddress, Span};
 use crate::conn::State;
 use crate::net::{Endpoint, Protocol};
 use crate::scheduler::{self, Scheduler, SchedulerFlags};
@@ -10,17 +10,43 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// What names a virtual service: protocol, VIP and port; port 0 stands for all ports that have no service of
-/// their own. Or a mark: then the protocol is [`Protocol::ANY`], the port 0, and the address is the mark's
+/// their own. Or, beyond the kernel, a block of VIPs and a range of ports. Or a mark: then the protocol is [`Protocol::ANY`], the port 0, and the address is the mark's
 /// number written as one (0.0.0.7, or `0:7::` for IPv6), as the kernel lists it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ServiceKey {
     /// TCP, UDP or SCTP.
     pub protocol: Protocol,
-    /// VIP and port.
+    /// VIP and port; of a block of addresses or a range of ports the first.
     pub address: Endpoint,
+    /// The rest of the block and the range.
+    pub span: Span,
 }
 
 impl ServiceKey {
+    /// The service of one VIP and port.
+    #[must_use]
+    pub const fn new(protocol: Protocol, address: Endpoint) -> Self {
+        Self { protocol, address, span: Span { free_bits: 0, more_ports: 0 } }
+    }
+
+    /// The service of these addresses and ports.
+    #[must_use]
+    pub const fn at(protocol: Protocol, ServiceAddress { first, span }: ServiceAddress) -> Self {
+        Self { protocol, address: first, span }
+    }
+
+    /// Its addresses and ports.
+    #[must_use]
+    pub const fn address(&self) -> ServiceAddress {
+        ServiceAddress { first: self.address, span: self.span }
+    }
+
+    /// Whether it is a service of the kernel's kind: of one address, or a mark.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.span == Span::default()
+    }
+
     /// The service of IPv4 packets with a mark, or of IPv6 packets.
     #[must_use]
     pub fn of_mark(mark: u32, ipv6: bool) -> Self {
@@ -29,7 +55,7 @@ impl ServiceKey {
         } else {
             IpAddr::V4(Ipv4Addr::from_bits(mark))
         };
-        Self { protocol: Protocol::ANY, address: Endpoint::new(address, 0) }
+        Self::new(Protocol::ANY, Endpoint::new(address, 0))
     }
 
     /// The mark, when it is the service of one.
@@ -53,7 +79,7 @@ impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mark() {
             Some(mark) => write!(f, "FWM {mark}{}", if self.is_ipv6() { " IPv6" } else { "" }),
-            None => write!(f, "{} {}", self.protocol, self.address),
+            None => write!(f, "{} {}", self.protocol, self.address()),
         }
     }
 }
@@ -81,7 +107,7 @@ impl Default for ServiceSpec {
     /// A service without a name, scheduled by wlc as `ipvsadm` does.
     fn default() -> Self {
         Self {
-            key: ServiceKey { protocol: Protocol::TCP, address: UNSPECIFIED },
+            key: ServiceKey::new(Protocol::TCP, UNSPECIFIED),
             scheduler: SchedulerSpec::Named("wlc".to_owned()),
             flags: SchedulerFlags::default(),
             persistence: None,
@@ -191,7 +217,7 @@ pub enum SpecError {
     TooManyServers(ServiceKey, usize),
     /// DR and TUN do not translate ports.
     #[error(
-        "service {0}: real server {1} must have the service's port, for only masquerading translates ports"
+        "service {0}: real server {1} must have the service's port (0 for a range of them), for only masquerading translates ports"
     )]
     OtherPort(ServiceKey, Endpoint),
     /// Not an address of one host.
@@ -252,7 +278,7 @@ impl ServiceSpec {
         if self.one_packet && key.protocol != Protocol::UDP {
             return Err(SpecError::OnePacket(key));
         }
-        if key.address.port == 0 && self.persistence.is_none() {
+        if key.is_exact() && key.address.port == 0 && self.persistence.is_none() {
             return Err(SpecError::PortZero(key));
         }
         Ok(())
@@ -272,7 +298,7 @@ impl ServerSpec {
         if endpoint.address.is_ipv6() != key.is_ipv6() && self.method != Method::Tunneling {
             return Err(SpecError::OtherFamily(key, endpoint));
         }
-        if self.method != Method::Masquerading && endpoint.port != key.address.port {
+        if self.method != Method::Masquerading && endpoint.port != key.address().server_port() {
             return Err(SpecError::OtherPort(key, endpoint));
         }
         if matches!(self.encapsulation, Encapsulation::Gue { port: 0, .. }) {
@@ -297,7 +323,7 @@ mod tests {
     }
 
     fn address(protocol: Protocol, address: &str) -> ServiceKey {
-        ServiceKey { protocol, address: address.parse().unwrap() }
+        ServiceKey::new(protocol, address.parse().unwrap())
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! All virtual services: an immutable snapshot that a worker reads, and how the next one is made.
 
+use super::ranges::Ranges;
 use super::statistics::Passes;
 use super::trash::Trash;
 use super::{
@@ -24,6 +25,7 @@ const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 pub struct ServiceTable {
     services: Vec<VirtualService>,
     places: HashMap<ServiceKey, usize, RandomState>,
+    ranges: Ranges,
     kinds: Kinds,
     last_id: u32,
     statistics: Arc<Statistics>,
@@ -47,7 +49,7 @@ impl ServiceTable {
     /// The service of exactly that protocol, VIP and port.
     #[must_use]
     pub fn find(&self, protocol: Protocol, destination: Endpoint) -> Option<&VirtualService> {
-        self.named(&ServiceKey { protocol, address: destination })
+        self.named(&ServiceKey::new(protocol, destination))
     }
 
     /// The service of that name.
@@ -57,7 +59,8 @@ impl ServiceTable {
     }
 
     /// The service for a packet: that of its mark (0: it has none), else that of its destination, else for
-    /// ports where FTP servers expect data the VIP's FTP service, else the VIP's service of all ports.
+    /// ports where FTP servers expect data the VIP's FTP service, else the VIP's service of all ports; so far as in the
+    /// kernel. Else the most particular one of a block or a range ([`super::ranges`]).
     #[must_use]
     pub fn lookup(&self, mark: u32, protocol: Protocol, destination: Endpoint) -> Option<&VirtualService> {
         let Endpoint { address, port } = destination;
@@ -73,6 +76,7 @@ impl ServiceTable {
         on_port(port)
             .or_else(|| may_be_ftp.then(|| on_port(FTP_PORT)).flatten())
             .or_else(|| self.kinds.any_port.then(|| on_port(0)).flatten())
+            .or_else(|| self.ranges.find(protocol, destination).map(|place| &self.services[place]))
     }
 
     /// Whether there is any service of this address family: packets of the other pass the engine by.
@@ -139,6 +143,7 @@ impl ServiceTable {
         let mut next = Self {
             services: Vec::with_capacity(specs.len()),
             places,
+            ranges: Ranges::new(specs.iter().map(|spec| &spec.key)),
             kinds: Kinds::of(specs),
             last_id: self.last_id,
             statistics: Arc::clone(&self.statistics),
@@ -203,8 +208,8 @@ impl Kinds {
         Self {
             ipv4: any(|key| !key.is_ipv6()),
             ipv6: any(ServiceKey::is_ipv6),
-            ftp: any(|key| key.protocol == Protocol::TCP && key.address.port == FTP_PORT),
-            any_port: any(|key| key.protocol != Protocol::ANY && key.address.port == 0),
+            ftp: any(|key| key.is_exact() && key.protocol == Protocol::TCP && key.address.port == FTP_PORT),
+            any_port: any(|key| key.is_exact() && key.protocol != Protocol::ANY && key.address.port == 0),
         }
     }
 }
@@ -223,7 +228,7 @@ mod tests {
             ..ServerSpec::default()
         };
         ServiceSpec {
-            key: ServiceKey { protocol: Protocol::TCP, address: "10.99.0.1:80".parse().unwrap() },
+            key: ServiceKey::new(Protocol::TCP, "10.99.0.1:80".parse().unwrap()),
             scheduler: SchedulerSpec::Named(scheduler.to_owned()),
             servers: servers.iter().map(server).collect(),
             ..ServiceSpec::default()
@@ -268,16 +273,19 @@ mod tests {
         let kept =
             Some(Persistence { timeout: Duration::from_secs(9), mask: "255.255.255.255".parse().unwrap() });
         let named = |key| ServiceSpec { key, persistence: kept, ..ServiceSpec::default() };
-        let on =
-            |port| ServiceKey { protocol: Protocol::TCP, address: Endpoint::new([10, 9, 9, 9].into(), port) };
+        let on = |port| ServiceKey::new(Protocol::TCP, Endpoint::new([10, 9, 9, 9].into(), port));
         let mark = ServiceKey::of_mark(7, false);
-        let specs = [named(on(80)), named(on(21)), named(on(0)), named(mark)];
+        let range = ServiceKey::at(Protocol::TCP, "10.9.9.0/24:80-2000".parse().unwrap());
+        let specs = [named(range), named(on(80)), named(on(21)), named(on(0)), named(mark)];
         let table = ServiceTable::default().apply(&specs, Instant::ZERO).unwrap();
         let found = |mark, port| table.lookup(mark, Protocol::TCP, on(port).address).map(|s| *s.key());
         assert_eq!(found(7, 80), Some(mark));
         assert_eq!(found(8, 80), Some(on(80)));
         assert_eq!([found(0, 20), found(0, 1024)], [Some(on(21)); 2], "where FTP data may come");
         assert_eq!(found(0, 1023), Some(on(0)));
+        let other = |port| table.lookup(0, Protocol::TCP, Endpoint::new([10, 9, 9, 8].into(), port));
+        assert_eq!(other(80).map(|s| *s.key()), Some(range), "what the kernel's rules leave");
+        assert!(other(2001).is_none());
         assert_eq!(table.lookup(0, Protocol::UDP, on(80).address).map(|s| *s.key()), None);
         assert!(table.serves(true) && !table.serves(false));
     }

@@ -93,7 +93,7 @@ mod tests {
             ..ServerSpec::default()
         };
         ServiceSpec {
-            key: ServiceKey { protocol: Protocol::TCP, address: "10.99.0.1:80".parse().unwrap() },
+            key: ServiceKey::new(Protocol::TCP, "10.99.0.1:80".parse().unwrap()),
             servers: servers.iter().map(server).collect(),
             ..ServiceSpec::default()
         }

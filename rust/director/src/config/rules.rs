@@ -233,7 +233,7 @@ impl<'a> Rule<'a> {
         };
         let (address, port) =
             endpoint(text).map_err(|message| named(self.place, &option.name()).error(message))?;
-        Ok(ServiceKey { protocol, address: Endpoint::new(address, port.unwrap_or(0)) })
+        Ok(ServiceKey::new(protocol, Endpoint::new(address, port.unwrap_or(0))))
     }
 
     fn service(&self) -> Result<Draft, ConfigError> {

@@ -79,9 +79,9 @@ fn key(table: &Table<'_>) -> Result<(ServiceKey, &'static str), ConfigError> {
             return Err(value.place().error("belongs to the service of a mark: an address says its family"));
         }
         let protocol = protocol(&table.required("protocol")?)?;
-        let expected = "VIP and port, like \"192.0.2.10:80\"; port 0 stands for all ports";
-        let address = table.required("address")?.text(expected, |text| text.parse::<Endpoint>().ok())?;
-        return Ok((ServiceKey { protocol, address }, "address"));
+        let expected = "VIP and port, like \"192.0.2.10:80\", or a block and a range, like \"192.0.2.0/28:8000-8999\"; port 0 stands for all ports";
+        let address = table.required("address")?.text(expected, |text| text.parse().ok())?;
+        return Ok((ServiceKey::at(protocol, address), "address"));
     };
     if let Some(value) = ["protocol", "address"].iter().find_map(|key| table.value(key)) {
         let message =
@@ -121,7 +121,7 @@ fn server(table: Table<'_>, key: ServiceKey, default: Method) -> Result<(ServerS
     let method = table.value("forwarding").as_ref().map_or(Ok(default), method)?;
     let number = |key, default| table.value(key).map_or(Ok(default), |v| v.number(0, NUMBER_LIMIT));
     let server = ServerSpec {
-        endpoint: Endpoint::new(address, port.unwrap_or(key.address.port)),
+        endpoint: Endpoint::new(address, port.unwrap_or(key.address().server_port())),
         method,
         encapsulation: encapsulation(&table, method)?,
         weight: number("weight", 1)?,
