@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -39,11 +40,14 @@ def test_kinds_of_services_side_by_side(lab: Lab) -> None:
     marked = lvs.VirtualService.of_mark(1, "rr", "nat", [lvs.RealServer(address) for address in at])
     ranged = lvs.VirtualService("tcp", f"{BLOCK}:8080-8089", "rr", "nat", marked.servers[:1])
     ranged = ranged.with_server(lvs.RealServer(at[1][0]))  # at the port that the client asks for
+    far = lvs.VirtualService(
+        "udp", "[2001:db8:5::/64]:5000-5999", "rr", "nat", [lvs.RealServer("2001:db8:6::1")]
+    )
     marks = [
         lvs.Mark(1, BLOCK, protocol="tcp", ports=(8100, 8999)),
         lvs.Mark(1, lab.vips[lvs.Forwarding.TUN]),
     ]
-    with lab.run_director(director_toml([kept, limited, marked, ranged], marks=marks)) as director:
+    with lab.run_director(director_toml([kept, limited, marked, ranged, far], marks=marks)) as director:
         assert len(servers(lab, lab.url(kept))) == 1
         assert servers(lab, lab.url(limited), 12)[lab.servers[0].name] == 2
         for host, port in (
@@ -54,6 +58,11 @@ def test_kinds_of_services_side_by_side(lab: Lab) -> None:
             assert servers(lab, f"http://{host}:{port}/") == {server.name: 2 for server in lab.servers}
         assert servers(lab, "http://198.51.100.2:8080/") == {server.name: 3 for server in lab.servers[:2]}
         assert lab.client.http("http://198.51.100.1:9000/", timeout=0.3).error is not None
+        ruleset = lab.director.run("nft", "list", "ruleset").stdout
+        assert re.search(r"ip6 daddr 2001:db8:5::/64 (udp|th) dport 5000-5999 drop", ruleset), ruleset
+        assert re.search(
+            r"ip6 saddr 2001:db8:6::1 (udp|th) sport 5000-5999 fib daddr type != local drop", ruleset
+        )
         director.reload(director_toml([kept, limited]))
         assert len(servers(lab, lab.url(kept))) == 1
     assert lab.director.run("nft", "list", "ruleset").stdout == ""
