@@ -25,22 +25,29 @@ impl Host<'_> {
     /// Gives back what became of a frame that the kernel was kept away from: `for_host`, which was put together from
     /// `fragments`, if it was. Of all other frames it has the original.
     pub fn leave(&mut self, frame: &Frame<'_>, for_host: &Frame<'_>, fragments: Option<Fragments>) {
-        let (live, network) = (self.live, &self.live.snapshot.network);
-        match (packet::parse(frame), packet::parse(for_host)) {
-            // Of a datagram in fragments only the whole bears the ports.
-            (Ok(Parsed::Ip(came)), Ok(Parsed::Ip(goes)))
-                if live.claims.take(&came, network) || live.claims.take(&goes, network) =>
-            {
-                self.give_back(&Packet { reassembled: fragments, ..goes });
-            }
-            (Ok(Parsed::Ip(came)), _) => {
-                if let Some(address) = advertised(&came) {
+        match packet::parse(frame) {
+            Ok(Parsed::Ip(came)) => {
+                if let Some(goes) = self.claimed(&came, for_host) {
+                    self.give_back(&Packet { reassembled: fragments, ..goes });
+                } else if let Some(address) = advertised(&came) {
                     self.heard(frame, address, came.source_mac);
                 }
             }
-            (Ok(Parsed::Arp(arp)), _) => self.heard(frame, arp.sender().into(), arp.sender_mac()),
+            Ok(Parsed::Arp(arp)) => self.heard(frame, arp.sender().into(), arp.sender_mac()),
             _ => {}
         }
+    }
+
+    /// What the host is to get for a packet, if it was kept away from it. Mostly that is the packet itself, which is
+    /// not read again then.
+    fn claimed<'f>(&self, came: &Packet<'f>, for_host: &Frame<'f>) -> Option<Packet<'f>> {
+        let (claims, network) = (&self.live.claims, &self.live.snapshot.network);
+        if std::ptr::eq(came.bytes, for_host.bytes) {
+            return claims.take(came, network).then_some(*came);
+        }
+        let Ok(Parsed::Ip(goes)) = packet::parse(for_host) else { return None };
+        // Of a datagram in fragments only the whole bears the ports.
+        (claims.take(came, network) || claims.take(&goes, network)).then_some(goes)
     }
 
     /// Somebody on the link says that he has an address.
