@@ -1,5 +1,5 @@
 # The commands of this checkout. `make` lists them.
-.PHONY: help setup demo test lint wheel man clean
+.PHONY: help setup demo test storm lint wheel man clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -17,10 +17,18 @@ setup: .venv/ready ## a virtual environment in .venv with the package, its progr
 demo: setup ## real HTTP through NAT, DR and TUN with every scheduler, in network namespaces
 	.venv/bin/fastlvs demo
 
+# Random cases are the same ones each time, so that what passed passes again; `make storm` draws others.
+test: export PROPTEST_RNG_SEED := 1
 test: setup ## run all tests
 	cargo test --workspace --locked
 	cargo test --locked --quiet --package fastlvs-core --features loom --lib loom_models
 	.venv/bin/pytest -q
+
+storm: export PROPTEST_CASES := 3000
+storm: setup ## look for what breaks with millions of random packets, others each time (10 minutes)
+	cargo test --package fastlvs-core --locked
+	.venv/bin/pytest -q --hypothesis-profile=default --hypothesis-seed=random tests/property
+	.venv/bin/python tests/property/storm.py --frames 1000000 --seed $$(date +%s)
 
 lint: setup ## formatting, lints and types, warnings refused
 	cargo fmt --all --check

@@ -423,8 +423,10 @@ mod tests {
             order: u64,
         ) {
             let data = payload(length);
-            let cuts: Vec<_> = cuts.into_iter().map(|cut| cut * 8).filter(|cut| *cut < length).collect();
-            prop_assume!(!cuts.is_empty());
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut * 8).filter(|cut| *cut < length).collect();
+            if cuts.is_empty() {
+                cuts.push(8);
+            }
             let mut frames = fragments(&data, &cuts, 7);
             let longest = frames.iter().map(Vec::len).max().unwrap() - 14;
             let mut seed = order;

@@ -2,6 +2,7 @@
 //! packet whose lengths and checksums etherparse finds right.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use etherparse::checksum::Sum16BitWords;
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use fastlvs_core::capture::Capture;
 use fastlvs_core::frame::{Frame, Offload};
@@ -246,7 +247,9 @@ fn judge(frame: &[u8], undamaged: bool) {
     match frame[12..14] {
         [8, 0] => {
             let (header, _) = etherparse::Ipv4Header::from_slice(packet).unwrap();
-            assert_eq!(header.header_checksum, header.calc_header_checksum(), "{shown:02x?}");
+            // Over the bytes as they are: etherparse's own sum leaves out the reserved flag.
+            let sum = Sum16BitWords::new().add_slice(&packet[..header.header_len()]);
+            assert_eq!(sum.ones_complement(), 0, "{shown:02x?}");
             assert_eq!(usize::from(header.total_len), packet.len(), "{shown:02x?}");
         }
         [0x86, 0xdd] => {

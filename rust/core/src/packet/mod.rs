@@ -293,7 +293,7 @@ impl<'a> Packet<'a> {
     }
 
     fn is_whole(&self, protocol: Protocol) -> bool {
-        self.fragment == Fragment::Whole && self.protocol() == protocol
+        self.fragment == Fragment::Whole && !self.cut_short && self.protocol() == protocol
     }
 
     /// The family's ICMP.

@@ -280,6 +280,16 @@ mod tests {
             let header = packet.transport_header_length();
             assert!(header <= packet.payload().len() && (header == 0) == packet.cut_short, "{name}");
         }
+        let segmentation = Some(Segmentation { size: 1, kind: SegmentationKind::Tcp4, ecn: false });
+        let aggregate = |length| {
+            let bytes = syn_with(&[(3, length)]);
+            read_with(&bytes, Offload { segmentation, ..Offload::NONE }).unwrap().aggregate()
+        };
+        assert_eq!(
+            [aggregate(39), aggregate(40)],
+            [None, segmentation],
+            "nothing can be cut that is cut short"
+        );
         assert_eq!(read(&syn_with(&[(3, 23)])).unwrap().flow.source.port, 0, "not even ports");
     }
 
