@@ -42,24 +42,13 @@ fn parse_ipv4<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, Drop
         (0, true) => Fragment::First,
         _ => Fragment::Later,
     };
+    let ends = (header.protocol(), header.source().into(), header.destination().into());
     let packet = Packet {
-        interface: frame.interface,
-        bytes: frame.bytes,
-        offload: frame.offload,
-        destination_mac: link.destination,
-        source_mac: link.source,
-        network: link.payload,
-        transport: link.payload + header.header_length(),
-        end: link.payload + header.total_length(),
-        flow: without_ports(header.protocol(), header.source().into(), header.destination().into()),
         ttl: header.ttl(),
+        tos: header.tos(),
         dont_fragment: header.dont_fragment(),
         fragment,
-        fragment_header: 0,
-        reassembled: None,
-        cut_short: false,
-        tos: header.tos(),
-        tcp_flags: TcpFlags::NONE,
+        ..bare(frame, link, ends, header.header_length(), header.total_length())
     };
     with_transport(packet, DropReason::MalformedIpv4)
 }
@@ -74,29 +63,50 @@ fn parse_ipv6<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, Drop
         Some((0, true)) => Fragment::First,
         Some(_) => Fragment::Later,
     };
+    let ends = (header.protocol(), header.source().into(), header.destination().into());
     let packet = Packet {
-        interface: frame.interface,
-        bytes: frame.bytes,
-        offload: frame.offload,
-        destination_mac: link.destination,
-        source_mac: link.source,
-        network: link.payload,
-        transport: link.payload + header.transport(),
-        end: link.payload + header.total_length(),
-        flow: without_ports(header.protocol(), header.source().into(), header.destination().into()),
         ttl: header.hop_limit(),
+        tos: header.traffic_class(),
         dont_fragment: true,
         fragment,
         fragment_header: match header.fragment_header() {
             0 => 0,
             place => link.payload + place,
         },
-        reassembled: None,
-        cut_short: false,
-        tos: header.traffic_class(),
-        tcp_flags: TcpFlags::NONE,
+        ..bare(frame, link, ends, header.transport(), header.total_length())
     };
     with_transport(packet, DropReason::MalformedIpv6)
+}
+
+/// A packet whose header says where it ends and where its transport begins, counted from where it begins itself, and of
+/// which all else is still to be read.
+const fn bare<'a>(
+    frame: &Frame<'a>,
+    link: &Ethernet,
+    (protocol, source, destination): (Protocol, IpAddr, IpAddr),
+    transport: usize,
+    end: usize,
+) -> Packet<'a> {
+    let (source, destination) = (Endpoint::new(source, 0), Endpoint::new(destination, 0));
+    Packet {
+        interface: frame.interface,
+        bytes: frame.bytes,
+        offload: frame.offload,
+        destination_mac: link.destination,
+        source_mac: link.source,
+        network: link.payload,
+        transport: link.payload + transport,
+        end: link.payload + end,
+        flow: FlowKey { protocol, source, destination },
+        ttl: 0,
+        tos: 0,
+        dont_fragment: false,
+        fragment: Fragment::Whole,
+        fragment_header: 0,
+        reassembled: None,
+        cut_short: false,
+        tcp_flags: TcpFlags::NONE,
+    }
 }
 
 /// Adds ports and flags, and checks what only the whole packet can tell.
@@ -134,10 +144,6 @@ fn with_transport(mut packet: Packet<'_>, malformed: DropReason) -> Result<Packe
         }
     }
     Ok(packet)
-}
-
-const fn without_ports(protocol: Protocol, source: IpAddr, destination: IpAddr) -> FlowKey {
-    FlowKey { protocol, source: Endpoint::new(source, 0), destination: Endpoint::new(destination, 0) }
 }
 
 fn set_ports(packet: &mut Packet<'_>, source: u16, destination: u16) {
