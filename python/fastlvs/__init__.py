@@ -7,12 +7,14 @@ machine's interfaces; an :class:`Engine` takes frames by hand. Importing needs n
 from fastlvs._core import Connection, Connections, Flow, Outcome, Server, Servers, Service, Services
 from fastlvs._core import __version__ as __version__
 from fastlvs.director import Director, DirectorCounters
-from fastlvs.engine import Counters, Engine, Mark, Settings
+from fastlvs.engine import Engine
 from fastlvs.errors import CapabilityError, ConfigurationError, FastlvsError, InterfaceError, PlatformError
+from fastlvs.marks import Mark
 from fastlvs.network import Endpoint, EndpointRange, Interface, Route
 from fastlvs.schedulers import Scheduler
 from fastlvs.service import Change, Forwarding, RealServer, VirtualService
-from fastlvs.statistics import Statistics
+from fastlvs.settings import Settings
+from fastlvs.statistics import Counters, Statistics
 from fastlvs.verdict import DropReason, Verdict
 
 __all__ = [

@@ -7,9 +7,11 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlvs.engine import FrameLike, Mark, Settings
+from fastlvs.engine import FrameLike
+from fastlvs.marks import Mark
 from fastlvs.network import Endpoint, Interface, Route, ServiceAddress
 from fastlvs.service import Forwarding, ProtocolName, ServiceLike, VirtualService
+from fastlvs.settings import Settings
 from fastlvs.statistics import Statistics
 from fastlvs.verdict import DropReason, Verdict
 

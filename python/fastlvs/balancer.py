@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from fastlvs import _core
+from fastlvs._core import Connections, Services
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import EndpointLike
 from fastlvs.service import Change, RealServer, ServiceLike, VirtualService, changes, service_key
@@ -35,6 +37,8 @@ def _alone(
 class Balancer(ABC):
     """Something that balances services. Changes may come from several threads: each is made as a whole."""
 
+    _core: _core.Engine | _core.Director
+
     def __init__(self) -> None:
         self._wanted: tuple[VirtualService, ...] = ()
         self._changing = threading.RLock()
@@ -43,6 +47,16 @@ class Balancer(ABC):
     def wanted(self) -> tuple[VirtualService, ...]:
         """The services as they were asked for: what was given to :meth:`apply`, with all edits since."""
         return self._wanted
+
+    @property
+    def services(self) -> Services:
+        """The services, their servers and what these carry. It prints like ``ipvsadm -Ln``."""
+        return self._core.services()
+
+    @property
+    def connections(self) -> Connections:
+        """The connections as they are now. It prints like ``ipvsadm -Lnc``."""
+        return self._core.connections()
 
     @_alone
     def apply(self, services: Iterable[VirtualService]) -> tuple[Change, ...]:

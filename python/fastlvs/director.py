@@ -26,13 +26,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fastlvs import _core, schedulers
-from fastlvs._core import Connections, Services
+from fastlvs._core import Configuration
 from fastlvs.balancer import Balancer, ServiceLike
-from fastlvs.engine import Counters, Mark, Settings
 from fastlvs.errors import ConfigurationError, FastlvsError
+from fastlvs.marks import Mark
 from fastlvs.network import AddressLike, EndpointLike, EndpointRange, Route, parse_address
 from fastlvs.schedulers import Scheduler
 from fastlvs.service import RealServer, VirtualService
+from fastlvs.settings import Settings
+from fastlvs.statistics import Counters
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -64,6 +66,8 @@ class Director(Balancer):
     It may be used from several threads, but not from a scheduler's ``select``: the thread that would answer is
     the one that waits for the scheduler.
     """
+
+    _core: _core.Director
 
     def __init__(
         self,
@@ -101,7 +105,7 @@ class Director(Balancer):
             raise ConfigurationError(f"expected seconds from 0 to 1, got {spin!r}", field="spin")
         known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
         self._start(
-            _core.Configuration(
+            Configuration(
                 list(interfaces), settings or Settings(), list(known.items()), list(routes), list(marks), spin
             ),
             tuple(services),
@@ -132,16 +136,6 @@ class Director(Balancer):
             configuration, services = read_configuration(path, self._loaded)
             self._core.reconfigure(configuration, services)
             self._wanted = services
-
-    @property
-    def services(self) -> Services:
-        """The services, their servers and what these carry. It prints like ``ipvsadm -Ln``."""
-        return self._core.services()
-
-    @property
-    def connections(self) -> Connections:
-        """The connections as they are now. It prints like ``ipvsadm -Lnc``."""
-        return self._core.connections()
 
     @property
     def counters(self) -> DirectorCounters:
@@ -215,7 +209,7 @@ class Director(Balancer):
         _running.discard(self)
         self._core.stop()
 
-    def _start(self, configuration: _core.Configuration, services: tuple[VirtualService, ...]) -> None:
+    def _start(self, configuration: Configuration, services: tuple[VirtualService, ...]) -> None:
         super().__init__()
         self._loaded: dict[object, Scheduler] = {}
         """The schedulers that a file named: by service, and by what the file calls them."""
@@ -267,7 +261,7 @@ class Director(Balancer):
 
 def read_configuration(
     path: str | PathLike[str], loaded: dict[object, Scheduler] | None = None
-) -> tuple[_core.Configuration, tuple[VirtualService, ...]]:
+) -> tuple[Configuration, tuple[VirtualService, ...]]:
     """What a ``director.toml`` says, with its schedulers loaded, or taken from those ``loaded`` before.
 
     Raises:
@@ -277,7 +271,7 @@ def read_configuration(
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot be read: {error}", file=str(path)) from error
-    configuration = _core.Configuration.from_toml(text, str(path))
+    configuration = Configuration.from_toml(text, str(path))
     loaded = {} if loaded is None else loaded
     services = []
     for fields in configuration.services:

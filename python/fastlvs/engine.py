@@ -13,17 +13,16 @@ It has no devices, threads or clock of its own::
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, TypeAlias
 
 from fastlvs import _core
-from fastlvs._core import Connections, Outcome, Services
+from fastlvs._core import Connections, Outcome
 from fastlvs.balancer import Balancer
-from fastlvs.errors import ConfigurationError
+from fastlvs.marks import Mark
 from fastlvs.network import AddressLike, Interface, NetworkLike, Route, parse_address, parse_network
-from fastlvs.service import ProtocolName, RealServer, ServiceLike, VirtualService, parse_timeouts, service_key
-from fastlvs.verdict import DropReason
+from fastlvs.service import RealServer, ServiceLike, VirtualService, service_key
+from fastlvs.settings import Settings
+from fastlvs.statistics import Counters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,143 +30,7 @@ if TYPE_CHECKING:
 
     FrameLike: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
 
-__all__ = ["Counters", "Engine", "Mark", "Outcome", "Settings"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How an engine behaves, with the kernel's names and defaults. Times are seconds."""
-
-    timeout_tcp: float = 900.0
-    """How long an established TCP connection is kept after its last packet (``ipvsadm --set``)."""
-    timeout_tcp_fin: float = 120.0
-    """The same after the server's FIN."""
-    timeout_udp: float = 300.0
-    """The same for UDP."""
-    timeouts: Mapping[str, float] = field(default_factory=dict)
-    """The same for any state: ``{"tcp_time_wait": 30.0, "sctp_established": 3600.0}``."""
-    expire_nodest_conn: bool = False
-    """Whether a connection whose real server was removed ends with its next packet, instead of having its
-    packets dropped until it expires."""
-    expire_quiescent_template: bool = False
-    """Whether persistent clients of a server of weight 0 go to another one."""
-    conn_reuse_mode: int = 1
-    """Whether a SYN on the addresses of a closing connection starts a new one: 0 never, any other number in
-    TIME_WAIT and CLOSE, 2 and 3 in FIN_WAIT too where only the client is seen."""
-    sloppy_tcp: bool = False
-    """Whether any TCP segment but a RST may start a connection."""
-    sloppy_sctp: bool = False
-    """Whether any SCTP chunk but an ABORT may start a connection."""
-    schedule_icmp: bool = False
-    """Whether an ICMP error about a packet of no connection, which a service's server may have sent, is given
-    to a server."""
-    nat_icmp_send: bool = False
-    """Whether a masqueraded server is told that its packet belongs to no connection, instead of having it
-    routed on as it is."""
-    pmtu_disc: bool = True
-    """Whether a client's "don't fragment" holds for the tunnel that its packet travels in."""
-    drop_entry: int = 0
-    """Whether half-open and idle connections are dropped at random: 0 never, 1 or 2 while memory is scarce, 3
-    always."""
-    drop_packet: int = 0
-    """Whether some of the packets that would start a connection are dropped, the same way."""
-    secure_tcp: int = 0
-    """Whether TCP connections count as established only when the server has answered, the same way."""
-    amemthresh: int = 1024
-    """Memory is scarce when less than this is available, in pages of 4 KiB."""
-    am_droprate: int = 10
-    """``drop_packet=3`` drops one of so many."""
-    lblc_expiration: float = 86400.0
-    """How long lblc remembers a destination that nobody asks for."""
-    lblcr_expiration: float = 86400.0
-    """The same for lblcr, and how long a destination's set of servers stays as it is before it shrinks."""
-    connection_limit: int = 10_000_000
-    """The most connections that one worker keeps, persistence templates among them."""
-
-    def __post_init__(self) -> None:
-        parse_timeouts(self.timeouts, "timeouts")
-        seconds = ("timeout_tcp", "timeout_tcp_fin", "timeout_udp", "lblc_expiration", "lblcr_expiration")
-        for name in seconds:
-            value = getattr(self, name)
-            if not 0 < value < 2**31:
-                raise ConfigurationError(f"expected seconds above 0, got {value!r}", field=name)
-        for name, limit in _LIMITS.items():
-            value = getattr(self, name)
-            if not 0 <= value <= limit:
-                raise ConfigurationError(f"expected 0 to {limit}, got {value!r}", field=name)
-
-
-_LIMITS = {
-    "conn_reuse_mode": 3,
-    "drop_entry": 3,
-    "drop_packet": 3,
-    "secure_tcp": 3,
-    "amemthresh": 2**31 - 1,
-    "am_droprate": 2**31 - 1,
-    "connection_limit": 2**32 - 1,
-}
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Mark:
-    """A rule that gives packets a mark, so that :meth:`VirtualService.of_mark` balances them."""
-
-    mark: int
-    """The number, above 0."""
-    destination: IPv4Network | IPv6Network
-    """Where the packets go."""
-    protocol: ProtocolName | None
-    """Their protocol; ``None``: any."""
-    ports: tuple[int, int]
-    """The first and the last port that they go to."""
-    source: IPv4Network | IPv6Network | None
-    """Where they come from; ``None``: anywhere."""
-
-    def __init__(
-        self,
-        mark: int,
-        destination: NetworkLike,
-        *,
-        protocol: str | None = None,
-        ports: int | tuple[int, int] = (0, 65535),
-        source: NetworkLike | None = None,
-    ) -> None:
-        name = f"mark {mark}"
-        first, last = (ports, ports) if isinstance(ports, int) else ports
-        if isinstance(mark, bool) or not isinstance(mark, int) or not 0 < mark < 2**32:
-            raise ConfigurationError(f"expected a mark from 1 to 4294967295, got {mark!r}", field=name)
-        if protocol is not None and protocol.lower() not in ("tcp", "udp", "sctp"):
-            message = f"expected protocol 'tcp', 'udp' or 'sctp', got {protocol!r}"
-            raise ConfigurationError(message, field=name)
-        if not 0 <= first <= last <= 65535:
-            message = f"expected a port, or the first and the last port, got {ports!r}"
-            raise ConfigurationError(message, field=name)
-        object.__setattr__(self, "mark", mark)
-        object.__setattr__(self, "destination", parse_network(destination, name))
-        object.__setattr__(self, "protocol", protocol and protocol.lower())
-        object.__setattr__(self, "ports", (first, last))
-        object.__setattr__(self, "source", None if source is None else parse_network(source, name))
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What an engine counted: every frame under one verdict, every drop under one reason."""
-
-    frames: int
-    """All frames processed: the sum of the five verdicts."""
-    forward: int
-    reply: int
-    to_host: int
-    queued: int
-    drop: int
-    drops: dict[DropReason, int]
-    """The drops by reason, reasons that never occurred left out."""
-
-    @classmethod
-    def _of(cls, values: tuple[int, int, int, int, int, dict[str, int]]) -> Counters:
-        frames, forward, reply, to_host, queued, drops = values
-        reasons = {DropReason(name): count for name, count in drops.items() if count}
-        return cls(frames, forward, reply, to_host, queued, sum(drops.values()), reasons)
+__all__ = ["Engine", "Outcome"]
 
 
 class Engine(Balancer):
@@ -176,6 +39,8 @@ class Engine(Balancer):
     Its time is what the caller says, in seconds from any origin, and never goes back: a ``now`` before the
     latest one counts as that.
     """
+
+    _core: _core.Engine
 
     def __init__(
         self,
@@ -265,16 +130,6 @@ class Engine(Balancer):
     def now(self) -> float:
         """The latest time that the engine was told, in seconds."""
         return self._core.now
-
-    @property
-    def services(self) -> Services:
-        """The services, their servers and what these carry. It prints like ``ipvsadm -Ln``."""
-        return self._core.services()
-
-    @property
-    def connections(self) -> Connections:
-        """The connections as they are now. It prints like ``ipvsadm -Lnc``."""
-        return self._core.connections()
 
     @property
     def templates(self) -> Connections:

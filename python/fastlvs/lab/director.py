@@ -12,10 +12,10 @@ from pathlib import Path
 from subprocess import PIPE, TimeoutExpired
 from types import TracebackType
 
-from fastlvs.engine import Mark
 from fastlvs.errors import ConfigurationError, PlatformError
 from fastlvs.lab.host import Host
 from fastlvs.lab.sandbox import LabError, first_line
+from fastlvs.marks import Mark
 from fastlvs.service import Forwarding, RealServer, VirtualService
 
 __all__ = ["DirectorProcess", "director_program", "director_toml"]

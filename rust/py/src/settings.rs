@@ -1,4 +1,4 @@
-//! How an engine behaves and what it marks, read from the dataclasses of `fastlvs.engine`.
+//! How an engine behaves and what it marks, read from the dataclasses of `fastlvs.settings` and `fastlvs.marks`.
 
 use crate::convert::Text;
 use crate::service::{protocol, state};
