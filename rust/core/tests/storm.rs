@@ -5,15 +5,18 @@
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use fastlvs_core::capture::Capture;
-use fastlvs_core::frame::{Frame, Offload};
+use fastlvs_core::forward::segment;
+use fastlvs_core::frame::{ChecksumState, Frame, Offload, Segmentation, SegmentationKind};
 use fastlvs_core::net::{Endpoint, InterfaceId, Mac, Protocol};
 use fastlvs_core::network::{Interface, Network, Route, RouteKind};
+use fastlvs_core::packet::{Packet, Parsed, parse};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::service::{
     Encapsulation, Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, ServiceTable,
 };
 use fastlvs_core::settings::Settings;
 use fastlvs_core::time::{Duration, Instant};
+use fastlvs_core::wire::checksum::Sum;
 use fastlvs_core::wire::ipv4;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -38,6 +41,8 @@ struct Shot {
     error: Option<usize>,
     fragment: Option<(u16, bool, u8)>,
     changes: Vec<(usize, u8)>,
+    /// What its sender left to the network card: to cut it into pieces of so much data, or only the checksum (0).
+    unfinished: Option<u16>,
     output: bool,
 }
 
@@ -45,31 +50,46 @@ fn shot() -> impl Strategy<Value = Shot> {
     let kind = any::<(bool, bool, bool, bool)>();
     let ends = (0..7_u8, 0..3_u8, any::<u8>());
     let length = prop_oneof![0..64_usize, Just(1400), Just(1460)];
+    let unfinished = prop_oneof![7 => Just(None), 1 => Just(Some(0)), 2 => (0..1500_u16).prop_map(Some)];
     let error = prop::option::weighted(0.2, 0..200_usize);
     let fragment = prop::option::weighted(0.2, (0..20_u16, any::<bool>(), 0..2_u8));
     let changes = prop_oneof![
         3 => Just(Vec::new()),
         1 => prop::collection::vec((ETHERNET..120, any::<u8>()), 1..4),
     ];
-    (kind, ends, length, error, fragment, changes).prop_map(
-        |((v6, from_server, tcp, output), (port, client, flags), length, error, fragment, changes)| Shot {
-            v6,
-            from_server,
-            tcp,
-            port,
-            client,
-            flags,
+    (kind, ends, length, error, fragment, changes, unfinished).prop_map(
+        |(
+            (v6, from_server, tcp, output),
+            (port, client, flags),
             length,
             error,
             fragment,
             changes,
-            output: output && flags.is_multiple_of(4),
+            unfinished,
+        )| {
+            // An aggregate has something to cut.
+            let length = length * if unfinished.is_some_and(|size| size > 0) { 13 } else { 1 };
+            let output = output && flags.is_multiple_of(4);
+            Shot {
+                v6,
+                from_server,
+                tcp,
+                port,
+                client,
+                flags,
+                length,
+                error,
+                fragment,
+                changes,
+                unfinished,
+                output,
+            }
         },
     )
 }
 
 impl Shot {
-    fn frame(&self) -> (InterfaceId, Vec<u8>) {
+    fn frame(&self) -> (InterfaceId, Vec<u8>, Offload) {
         let leg = usize::from(self.from_server);
         let client = (address(self.v6, 100, self.client), 1000 + u16::from(self.client));
         let (vip, server) = (address(self.v6, 99, 1), address(self.v6, 50, 3));
@@ -83,6 +103,7 @@ impl Shot {
             let about = &about[ETHERNET..about.len().min(ETHERNET + 20 + quoted)];
             frame = error(MACS[leg], address(self.v6, 77, 7), destination.0, about);
         }
+        let offload = self.offload(&mut frame);
         if let Some((start, more, number)) = self.fragment {
             frame = fragment(frame, self.v6, start, more, number);
         }
@@ -95,7 +116,35 @@ impl Shot {
         if !self.v6 && header >= 20 && frame.len() >= ETHERNET + header {
             ipv4::set_checksum(&mut frame[ETHERNET..]);
         }
-        (LEGS[leg], frame)
+        (LEGS[leg], frame, offload)
+    }
+
+    /// Leaves the checksum unfinished, and perhaps more, as the sender did.
+    fn offload(&self, frame: &mut [u8]) -> Offload {
+        let Some(size) = self.unfinished else { return Offload::NONE };
+        let (start, offset, flow, length) = {
+            let packet = read(frame, Offload::NONE);
+            let Some(field) = packet.checksum_field() else { return Offload::NONE };
+            (packet.transport, field, packet.flow, packet.payload().len())
+        };
+        let sum = Sum::pseudo_header(flow.source.address, flow.destination.address, flow.protocol, length);
+        frame[start + offset..][..2].copy_from_slice(&sum.folded().to_be_bytes());
+        let kind = match (self.tcp, self.v6) {
+            (false, _) => SegmentationKind::Udp,
+            (true, false) => SegmentationKind::Tcp4,
+            (true, true) => SegmentationKind::Tcp6,
+        };
+        let segmentation =
+            (size > 0 && self.error.is_none()).then_some(Segmentation { size, kind, ecn: false });
+        let checksum = ChecksumState::Partial { start: start as u16, offset: offset as u16 };
+        Offload { checksum, segmentation }
+    }
+}
+
+fn read(bytes: &[u8], offload: Offload) -> Packet<'_> {
+    match parse(&Frame { interface: LEGS[0], bytes, offload }) {
+        Ok(Parsed::Ip(packet)) => packet,
+        other => panic!("{other:?}: {:02x?}", &bytes[..bytes.len().min(80)]),
     }
 }
 
@@ -291,10 +340,10 @@ proptest! {
     #[test]
     fn whatever_comes_what_leaves_is_well_formed(shots in prop::collection::vec(shot(), 1..120)) {
         let (snapshot, mut pipeline) = (snapshot(), Pipeline::new((1, 2)));
-        let (mut capture, mut now) = (Capture::default(), Instant::ZERO);
+        let (mut capture, mut now, mut room) = (Capture::default(), Instant::ZERO, vec![0; 70_000]);
         for shot in &shots {
-            let (interface, bytes) = shot.frame();
-            let frame = Frame { interface, bytes: &bytes, offload: Offload::NONE };
+            let (interface, bytes, offload) = shot.frame();
+            let frame = Frame { interface, bytes: &bytes, offload };
             let outcome = if shot.output {
                 pipeline.process_output(&snapshot, &frame, now, &mut capture)
             } else {
@@ -302,8 +351,12 @@ proptest! {
             };
             let _ = (outcome.verdict, pipeline.for_host(&frame).bytes.len());
             let undamaged = shot.changes.is_empty() && shot.fragment.is_none();
-            for (_, sent, _) in capture.frames.drain(..) {
-                judge(&sent, undamaged);
+            for (_, sent, left) in capture.frames.drain(..) {
+                if left == Offload::NONE {
+                    judge(&sent, undamaged);
+                } else if undamaged {
+                    segment::finished(&read(&sent, left), &mut room, |piece| { judge(piece, true); Ok(()) }).unwrap();
+                }
             }
             now += Duration::from_millis(500);
             pipeline.advance(now);
