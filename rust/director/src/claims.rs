@@ -5,6 +5,7 @@
 //! to the host, the worker gives back. Both decide by this one list.
 
 use crate::ends::{ALL_PORTS, Ends};
+use crate::quoted::QuotedEnd;
 use fastlvs_core::marks::Marks;
 use fastlvs_core::net::{Endpoint, Prefix, Protocol};
 use fastlvs_core::network::{Network, Path};
@@ -24,14 +25,16 @@ use std::sync::Arc;
 /// another port's is given back whole. Otherwise the kernel would keep the later ones until half a minute has passed,
 /// with room for some thousand of them, or send the client those of a reply with the server's address.
 ///
-/// *ICMP errors about connections* are relayed by the engine, translated, and not claimed: the ports stand in what they
-/// quote. The original meets nobody. One to a VIP that the host has is about a connection that the host does not know.
-/// One to a client, if the host routes, quotes the server's address, with which the client has no connection.
+/// *ICMP errors* of the kinds that the engine relays are claimed by what they quote: a packet from a service, or one to a
+/// masqueraded server. Of the latter the host, if it routes, would send the client a second, untranslated one. An error
+/// that comes in fragments is not claimed for what it quotes. One about a tunnel is for an address of the host's, which may
+/// learn the path's MTU from it as the engine does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// Packets to these: virtual services.
+    /// Packets to these, virtual services, and errors about packets from these.
     pub services: Ends,
-    /// Packets from these, unless they go to an address of the host: replies that have to be translated.
+    /// Packets from these, replies that have to be translated, and errors about packets to these; unless they go to an
+    /// address of the host.
     pub replies: Ends,
     /// All packets to these addresses: no kernel holds them, so it would only route or reject.
     pub owned: BTreeSet<IpAddr>,
@@ -67,6 +70,9 @@ impl Claims {
         }
         self.services.contain(flow.protocol, flow.destination)
             || self.replies.contain(flow.protocol, flow.source) && leaves()
+            || packet.is_relayed_error()
+                && (QuotedEnd::source(packet.is_ipv4()).is_in(&self.services, packet)
+                    || QuotedEnd::destination(packet.is_ipv4()).is_in(&self.replies, packet) && leaves())
     }
 
     /// Whether a service has that address, by itself and not in a block that may be other hosts' too.
@@ -264,6 +270,54 @@ mod tests {
             let frame = Frame { interface: InterfaceId(0), bytes: &bytes, offload: Offload::NONE };
             let Ok(Parsed::Ip(packet)) = parse(&frame) else { panic!("{protocol} {source:?}") };
             assert_eq!(claims.take(&packet, &network), claimed, "{packet:?}");
+        }
+    }
+
+    /// An ICMP error of a type, about a datagram from the client 10.9.9.9:40000 to the server 10.1.0.1:8080, or about
+    /// what became of the answer, from the VIP's port 80.
+    fn error(kind: u8, about_reply: bool, to: [u8; 4]) -> Vec<u8> {
+        let mut frame = fragment(Protocol::ICMP, [10, 1, 0, 254], to, 0);
+        frame[34] = kind;
+        let (source, destination, ports): (_, _, [u16; 2]) = if about_reply {
+            ([10, 0, 0, 1], [10, 9, 9, 9], [80, 40000])
+        } else {
+            ([10, 9, 9, 9], [10, 1, 0, 1], [40000, 8080])
+        };
+        frame.extend_from_slice(&fragment(Protocol::TCP, source, destination, 0)[14..34]);
+        frame.extend(ports.iter().flat_map(|port| port.to_be_bytes()));
+        let length = (frame.len() - 14) as u16;
+        frame[16..18].copy_from_slice(&length.to_be_bytes());
+        ipv4::set_checksum(&mut frame[14..34]);
+        frame
+    }
+
+    #[test]
+    fn errors_are_claimed_by_what_they_quote() {
+        let claims =
+            Claims::new(&[service(80, &[("10.1.0.1:8080", Method::Masquerading)])], &Marks::default(), &[]);
+        let network = Network::default().with_local(["10.1.0.9/32".parse().unwrap()]);
+        let (client, vip, local) = ([10, 9, 9, 9], [10, 0, 0, 1], [10, 1, 0, 9]);
+        let (first, later) = (0x20, 0x01);
+        let cases = [
+            (3, false, client, 0, true),
+            (4, false, client, 0, true),
+            (11, false, client, 0, true),
+            (5, false, client, 0, false),
+            (12, false, client, 0, false),
+            (8, false, client, 0, false),
+            (3, false, local, 0, false),
+            (3, true, vip, 0, true),
+            (3, true, local, 0, true),
+            (3, false, client, first, false),
+            (3, false, client, later, false),
+        ];
+        for (kind, about_reply, to, fragment, claimed) in cases {
+            let mut bytes = error(kind, about_reply, to);
+            bytes[20] = fragment;
+            ipv4::set_checksum(&mut bytes[14..34]);
+            let frame = Frame { interface: InterfaceId(0), bytes: &bytes, offload: Offload::NONE };
+            let Ok(Parsed::Ip(packet)) = parse(&frame) else { panic!("{kind} {to:?}") };
+            assert_eq!(claims.take(&packet, &network), claimed, "{kind} {about_reply} {to:?} {fragment}");
         }
     }
 

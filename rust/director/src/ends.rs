@@ -52,6 +52,14 @@ impl Ends {
             || self.ranges.iter().any(|range| range.contains(protocol, end))
     }
 
+    /// Whether all packets of a protocol with this address are named.
+    #[must_use]
+    pub fn contain_all_ports(&self, protocol: Protocol, address: IpAddr) -> bool {
+        let all =
+            |range: &Range| range.ports() == ALL_PORTS && range.contains(protocol, Endpoint::new(address, 0));
+        self.hosts.contains(&(protocol, address)) || self.ranges.iter().any(all)
+    }
+
     /// Whether anything of `address` is named, in a block or by itself.
     #[must_use]
     pub fn touch(&self, address: IpAddr) -> bool {

@@ -1,7 +1,7 @@
 //! The host's own stack, seen from the worker: what the engine leaves to it, and it was kept away from, is given back.
 
 use crate::worker::{Event, Links, Live, WorkerCounters};
-use fastlvs_core::forward::{gateway, segment};
+use fastlvs_core::forward::{finish_checksum, gateway, segment};
 use fastlvs_core::frame::{Egress, Frame, NextHop, Offload};
 use fastlvs_core::net::Mac;
 use fastlvs_core::network::{Output, Path};
@@ -41,13 +41,16 @@ impl Host<'_> {
     /// What the host is to get for a packet, if it was kept away from it. Mostly that is the packet itself, which is
     /// not read again then.
     fn claimed<'f>(&self, came: &Packet<'f>, for_host: &Frame<'f>) -> Option<Packet<'f>> {
-        let (claims, network) = (&self.live.claims, &self.live.snapshot.network);
-        if std::ptr::eq(came.bytes, for_host.bytes) {
-            return claims.take(came, network).then_some(*came);
+        if !self.live.claims.take(came, &self.live.snapshot.network) {
+            return None;
         }
-        let Ok(Parsed::Ip(goes)) = packet::parse(for_host) else { return None };
-        // Of a datagram in fragments only the whole bears the ports.
-        (claims.take(came, network) || claims.take(&goes, network)).then_some(goes)
+        if std::ptr::eq(came.bytes, for_host.bytes) {
+            return Some(*came);
+        }
+        match packet::parse(for_host) {
+            Ok(Parsed::Ip(goes)) => Some(goes),
+            _ => None,
+        }
     }
 
     /// Somebody on the link says that he has an address.
@@ -59,18 +62,19 @@ impl Host<'_> {
 
     fn give_back(&mut self, packet: &Packet<'_>) {
         let path = self.live.snapshot.network.path(packet.destination());
-        let done = if let (Some(_), Some(Path::Out(output))) = (packet.reassembled, path) {
-            self.route(packet, &output)
-        } else {
-            segment::finished(packet, self.scratch, |frame| {
+        let routed = packet.reassembled.is_some() || packet.is_icmp_error();
+        let done = match path {
+            Some(Path::Out(output)) if routed => self.route(packet, &output),
+            _ => segment::finished(packet, self.scratch, |frame| {
                 send(&self.links.host, &frame[packet.network..]);
                 Ok(())
-            })
+            }),
         };
         self.counters.given_back += u64::from(done.is_ok());
     }
 
-    /// A router sends fragments on as they came. The raw socket cuts nothing itself.
+    /// Sends a packet on as a router does: fragments as they came, for the raw socket cuts nothing itself; an error no
+    /// further than its TTL reaches, for the engine leaves those that do not to the router.
     fn route(&mut self, packet: &Packet<'_>, output: &Output) -> Result<(), DropReason> {
         // Tags are kept on the interface that they came in on.
         let same = output.hop.interface == packet.interface;
@@ -97,7 +101,8 @@ impl Egress for Datagrams<'_> {
         self.room.get_mut(..length).ok_or(DropReason::TooBig)
     }
 
-    fn send(&mut self, length: usize, _: Offload) {
+    fn send(&mut self, length: usize, offload: Offload) {
+        finish_checksum(&mut self.room[..length], offload);
         send(self.host, &self.room[self.link..length]);
     }
 }

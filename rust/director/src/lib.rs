@@ -21,6 +21,7 @@ mod network;
 mod nft;
 mod plan;
 mod ports;
+mod quoted;
 mod upkeep;
 mod watch;
 mod worker;

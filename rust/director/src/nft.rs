@@ -8,6 +8,7 @@
 use crate::claims::{Claims, in_fragments};
 use crate::ends::{Ends, Range};
 use crate::error::Error;
+use crate::quoted::QuotedEnd;
 use fastlvs_core::net::Protocol;
 use fastlvs_io::capability::hand_on;
 use std::collections::BTreeSet;
@@ -152,6 +153,7 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
     let devices: Vec<_> = interfaces.iter().map(|name| format!("\"{name}\"")).collect();
     let mut script = format!("table netdev {name} {{\n chain ranges {{ }}\n");
     for Family { suffix, address, .. } in &FAMILIES {
+        let _ = writeln!(script, " chain errors{suffix} {{ }}");
         for set in ["services", "replies"] {
             let _ = writeln!(script, " set {set}{suffix} {{ type inet_proto . {address} . inet_service; }}");
             let _ = writeln!(script, " set all_{set}{suffix} {{ type inet_proto . {address}; }}");
@@ -160,6 +162,11 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
             let _ = writeln!(script, " set {set}{suffix} {{ type {address}; }}");
         }
     }
+    script += " chain errors {\n";
+    for Family { suffix, error, .. } in &FAMILIES {
+        let _ = writeln!(script, "  {error} jump errors{suffix}");
+    }
+    script += " }\n";
     let _ = writeln!(
         script,
         " chain ingress {{ type filter hook ingress devices = {{ {} }} priority 0; policy accept;\n  \
@@ -179,8 +186,13 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
              {fragment} meta l4proto {{ {protocols} }} {ip} saddr @servers{suffix} fib daddr type != local drop"
         );
     }
-    script + "  jump ranges\n }\n}\n"
+    let Protocol(icmp4) = Protocol::ICMP;
+    let Protocol(icmp6) = Protocol::ICMPV6;
+    script + &format!("  meta l4proto {{ {icmp4}, {icmp6} }} jump errors\n  jump ranges\n }}\n}}\n")
 }
+
+/// Leaves what goes to the host itself alone.
+const UNLESS_LOCAL: &str = " fib daddr type != local";
 
 /// How nft speaks of a family.
 struct Family {
@@ -193,11 +205,27 @@ struct Family {
     ip: &'static str,
     /// Matches its fragments.
     fragment: &'static str,
+    /// Matches the ICMP errors that are relayed, if they are whole.
+    error: &'static str,
 }
 
 const FAMILIES: [Family; 2] = [
-    Family { v4: true, suffix: '4', address: "ipv4_addr", ip: "ip", fragment: "ip frag-off & 0x3fff != 0" },
-    Family { v4: false, suffix: '6', address: "ipv6_addr", ip: "ip6", fragment: "exthdr frag exists" },
+    Family {
+        v4: true,
+        suffix: '4',
+        address: "ipv4_addr",
+        ip: "ip",
+        fragment: "ip frag-off & 0x3fff != 0",
+        error: "icmp type { 3, 4, 11 } ip frag-off & 0x3fff == 0",
+    },
+    Family {
+        v4: false,
+        suffix: '6',
+        address: "ipv6_addr",
+        ip: "ip6",
+        fragment: "exthdr frag exists",
+        error: "icmpv6 type < 128 exthdr frag missing",
+    },
 ];
 
 /// The commands that fill the sets anew, and the chain of what sets cannot hold: blocks and ranges that overlap.
@@ -221,11 +249,20 @@ fn elements(table: &str, claims: &Claims) -> String {
             }
         }
         let services = claims.services.ranges.iter().map(|range| (range, "d", ""));
-        let replies = claims.replies.ranges.iter().map(|range| (range, "s", " fib daddr type != local"));
+        let replies = claims.replies.ranges.iter().map(|range| (range, "s", UNLESS_LOCAL));
         for (range, end, unless) in services.chain(replies) {
             for rule in family.rules(range, end) {
                 let _ = writeln!(script, "add rule netdev {table} ranges {rule}{unless} drop");
             }
+        }
+        let _ = writeln!(script, "flush chain netdev {table} errors{suffix}");
+        let about_services = QuotedEnd::source(family.v4).conditions(&claims.services);
+        let about_replies = QuotedEnd::destination(family.v4).conditions(&claims.replies);
+        let errors = about_services.iter().map(|condition| (condition, ""));
+        for (condition, unless) in
+            errors.chain(about_replies.iter().map(|condition| (condition, UNLESS_LOCAL)))
+        {
+            let _ = writeln!(script, "add rule netdev {table} errors{suffix} {condition}{unless} drop");
         }
     }
     script
