@@ -97,6 +97,9 @@ pub(super) enum Longest {
     AsCame(u16),
     /// The same, but what fits is not cut.
     IfCut(u16),
+    /// No longer than those, or than what every IPv6 link takes: other bytes stand in front now, and the
+    /// pieces that came cannot go on as they are.
+    Anew(u16),
 }
 
 impl Cut {
@@ -134,6 +137,7 @@ impl Datagram<'_> {
             Longest::Any => (way, way),
             Longest::AsCame(longest) => (way.min(longest.into()), way.min(longest.into())),
             Longest::IfCut(longest) => (way, way.min(longest.into())),
+            Longest::Anew(longest) => (way.min(longest.into()), way.min(ipv6::LEAST_MTU.max(longest.into()))),
         };
         if self.header.len() + payload <= whole {
             return self.emit_part(self.header, 0..payload, link, egress);
@@ -314,6 +318,29 @@ mod tests {
             sent.frames.iter().map(|(_, f, _)| (u16_at(f, 16), u16_at(f, 20), f[34], &f[38..])).collect();
         let more = MORE_FRAGMENTS;
         assert_eq!(seen, [(56, more | 5, 7, &data[..32]), (40, more | 9, 1, &data[32..])]);
+    }
+
+    #[test]
+    fn pieces_that_are_cut_anew_are_as_long_as_every_ipv6_link_takes() {
+        let mut header = [0; ipv6::HEADER];
+        header[0] = 0x60;
+        let way = out(InterfaceId(7), 1500);
+        // Longest piece that came, length of the datagram with its headers; how long the pieces are.
+        for (longest, length, pieces) in [
+            (108, 108, vec![108]),
+            (108, 200, vec![208]),
+            (108, 1400, vec![1280, 176]),
+            (1290, 1400, vec![1288, 168]),
+        ] {
+            let payload = vec![0; length - ipv6::HEADER];
+            let cut = Cut { longest: Longest::Anew(longest), identification: Some(7), ..Cut::default() };
+            let datagram = Datagram { header: &header, runs: [&payload, &[], &[], &[]], cut };
+            let mut sent = Capture::default();
+            datagram.emit(&Link::of(&packet(&PING), &way), &mut sent).unwrap();
+            let seen: Vec<_> =
+                sent.frames.iter().map(|(_, frame, _)| frame.len() - ethernet::HEADER).collect();
+            assert_eq!(seen, pieces, "{length} bytes that came in pieces of {longest}");
+        }
     }
 
     #[test]

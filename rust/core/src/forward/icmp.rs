@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Longest message: what every host can take.
 const LONGEST_V4: usize = 576;
-const LONGEST_V6: usize = 1280;
+const LONGEST_V6: usize = ipv6::LEAST_MTU;
 /// Precedence "internetwork control".
 const TOS: u8 = 0xc0;
 /// Of the packet's own type of service, the bits that its error bears too.

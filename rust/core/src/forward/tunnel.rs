@@ -122,6 +122,10 @@ pub fn emit<E: Egress + ?Sized>(
         let cut = Cut {
             longest: match own.longest {
                 Longest::AsCame(longest) if !same_family => Longest::IfCut(longest),
+                // The first piece grows by what is no multiple of 8, so that the others' places are wrong.
+                Longest::AsCame(longest) if !packet.is_ipv4() && !encapsulation.len().is_multiple_of(8) => {
+                    Longest::Anew(longest)
+                }
                 longest => longest,
             },
             identification: own.identification.or(packet.is_ipv4().then_some(u32::from(identification))),

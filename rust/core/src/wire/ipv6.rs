@@ -8,6 +8,8 @@ use std::net::Ipv6Addr;
 pub const HEADER: usize = 40;
 /// Length of the fragment header.
 pub const FRAGMENT_HEADER: usize = 8;
+/// The MTU that every link has at least (RFC 8200 §5).
+pub const LEAST_MTU: usize = 1280;
 /// Room for a header with more extension headers than anybody sends.
 pub const HEADER_ROOM: usize = 256;
 /// More extension headers than any real packet has.
