@@ -126,6 +126,7 @@ impl Engine {
 
     fn set_settings(&mut self, settings: WantedSettings) {
         self.snapshot.settings = settings.into();
+        self.pipeline.settings_changed(&self.snapshot);
     }
 
     fn set_marks(&mut self, rules: Vec<WantedMark>) {

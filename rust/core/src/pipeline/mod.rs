@@ -29,6 +29,7 @@ use crate::settings::Settings;
 use crate::time::Instant;
 use crate::trace::{NoTrace, Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
+use crate::wire::ipv6;
 use defence::{Defences, Lots};
 use host::HostFrame;
 use schedule::Known;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 
 /// What a tunnel has to leave of an MTU, by the family of its outer header.
 const LEAST_TUNNEL_V4: u32 = 68;
-const LEAST_TUNNEL_V6: u32 = 1280;
+const LEAST_TUNNEL_V6: u32 = ipv6::LEAST_MTU as u32;
 
 /// What decisions are made from, unchanged while a batch of packets passes.
 #[derive(Clone, Debug, Default)]
@@ -189,6 +190,12 @@ impl Pipeline {
         if snapshot.settings.expire_nodest_conn {
             self.purge = Some(now + NEXT_TICK);
         }
+    }
+
+    /// Has a change of settings take effect now: the defences look at the memory when one of them is set. Without
+    /// it they do so at the next frame.
+    pub fn settings_changed(&mut self, snapshot: &Snapshot) {
+        self.defences.set(&snapshot.settings);
     }
 
     /// Tells how many pages of 4 KiB are free: the automatic defences act when these are few. Until it is
@@ -401,7 +408,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             self.trace.stage(&Stage::Forward { state });
         }
         let settings = &self.snapshot.settings;
-        let secure_tcp = settings.secure_tcp.acts(self.engine.defences.scarce(settings));
+        let secure_tcp = settings.secure_tcp.acts(self.engine.defences.scarce());
         let rules = Rules { timeouts: &settings.timeouts, secure_tcp };
         self.engine.connections.advance(found, Event::of(packet), &rules, self.now);
         self.count(found, packet.ip_length());

@@ -63,7 +63,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             Some(false) => return self.host(packet),
             None => return Verdict::Drop(DropReason::MalformedSctp),
         }
-        if self.engine.defences.drops(&self.snapshot.settings) {
+        if self.engine.defences.drops() {
             return Verdict::Drop(DropReason::DropPacket);
         }
         if packet.flow.source.port == FTP_DATA_PORT {
