@@ -8,14 +8,30 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from kinds.frames import ETHERNET, GRE, ICMP, ICMPV6, IPIP, IPV6, TCP, UDP, Ip
+from kinds.frames import (
+    DONT_FRAGMENT,
+    ETHERNET,
+    GRE,
+    ICMP,
+    ICMPV6,
+    IPIP,
+    IPV6,
+    TCP,
+    UDP,
+    Ip,
+    joined,
+    with_checksum,
+)
 
 VANISHED = "ICMPv6 errors of masqueraded servers vanish: summed without the pseudo-header"
 TOLD_MTU = "the MTU told about a tunnel is the one before, and less its IP header alone"
 NOT_TOLD = "what is too long behind a tunnel with IPv6 goes there all the same"
 FIXED_PLACE = "TCP flags behind IPv6 extension headers are read where there are none"
+STRAY_FLAG = "the length of an IPv6 fragment is taken for IPv4 flags, of which one is: don't fragment"
 
 TUNNELS = (IPIP, IPV6, UDP, GRE)
+KEEP_DONT_FRAGMENT = 0x40
+"""Linux's flag for a packet whose fragments are to bear "don't fragment"."""
 Frames = list[tuple[str, bytes]]
 Endpoint = tuple[Any, int]
 
@@ -65,8 +81,11 @@ class Excuses:
         """Takes note of a frame that the host sends."""
         self.said = Ip.parse(frame[ETHERNET:])
 
-    def frames(self, cause: tuple[str, bytes] | None, wanted: Frames, has: Frames) -> str:
-        """The rule by which other frames came than those wanted; empty if there is none."""
+    def frames(self, cause: tuple[str, bytes] | None, longest: int, wanted: Frames, has: Frames) -> str:
+        """The rule by which other frames came than those wanted; empty if there is none.
+
+        ``longest`` is the length of the longest fragment, as a frame, if ``cause`` is one.
+        """
         error = cause and Ip.parse(cause[1][ETHERNET:])
         if not error:
             return ""
@@ -74,6 +93,10 @@ class Excuses:
             for about in (error, self.said):
                 if about and about.protocol == ICMPV6 and self._relays(about, has[0][1]):
                     return VANISHED
+        if error.version == 6 and error.fragment and longest - ETHERNET & KEEP_DONT_FRAGMENT:
+            plain = [(leg, _without_dont_fragment(frame)) for leg, frame in wanted]
+            no_longer = max((len(frame) for _, frame in has), default=0) <= max(len(f) for _, f in wanted)
+            return STRAY_FLAG if wanted != plain and no_longer and joined(plain) == joined(has) else ""
         if len(wanted) == len(has) == 1 and self._is_refused(error, wanted[0][1], has[0][1]):
             return NOT_TOLD
         if len(wanted) == len(has) == 1 and _is_about_tunnel(error):
@@ -170,6 +193,16 @@ def _is_about_tunnel(error: Ip) -> bool:
     if error.protocol != ICMP or error.payload[:2] != bytes([3, 4]):
         return False
     return error.payload[17] in TUNNELS and error.payload[20:24] == error.destination.packed
+
+
+def _without_dont_fragment(frame: bytes) -> bytes:
+    """A frame as it is, or that of an IPv4 fragment without the flag."""
+    packet = Ip.parse(frame[ETHERNET:])
+    if not packet or packet.version != 4 or not packet.fragment:
+        return frame
+    (field,) = struct.unpack("!H", packet.data[6:8])
+    header = packet.data[:6] + struct.pack("!H", field & ~DONT_FRAGMENT) + packet.data[8 : packet.transport]
+    return frame[:ETHERNET] + with_checksum(header) + frame[ETHERNET + packet.transport :]
 
 
 def _without_mtu(frame: bytes) -> bytes:

@@ -129,7 +129,7 @@ class Replay:
             return
         if self.joined(wanted) == self.joined(has) and self.cut_is_allowed(wanted, has, cause):
             return
-        rule = self.excuses.frames(cause, wanted, has)
+        rule = self.excuses.frames(cause, self.longest_piece(cause), wanted, has)
         if rule:
             self.result.excused[rule] += 1
             return
