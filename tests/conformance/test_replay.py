@@ -7,7 +7,9 @@ import pytest
 import replay
 from kinds.result import Scenario
 
-SCHED, STATE = (list(replay.read(replay.VECTORS / f"{kind}.jsonl.xz")) for kind in ("sched", "state"))
+SCHED, STATE = (
+    list(replay.read(*sorted(replay.VECTORS.glob(f"{kind}*.jsonl.xz")))) for kind in ("sched", "state")
+)
 
 
 @pytest.mark.parametrize("scenario", [*SCHED, *STATE], ids=lambda scenario: scenario["id"])
