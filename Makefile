@@ -19,10 +19,15 @@ demo: setup ## real HTTP through NAT, DR and TUN with every scheduler, in networ
 
 # Random cases are the same ones each time, so that what passed passes again; `make storm` draws others.
 test: export PROPTEST_RNG_SEED := 1
+# One run tells everything, briefly: a failure ends none of the three, and no report is long (pytest's would be,
+# where CI is set; `make test RUST_BACKTRACE=1` shows more of Rust's).
+test: export RUST_BACKTRACE := 0
 test: setup ## run all tests
-	cargo test --workspace --locked
-	cargo test --locked --quiet --package fastlvs-core --features loom --lib loom_models
-	.venv/bin/pytest -q
+	@failed=; run() { echo "$$*"; "$$@" || failed=1; }; \
+	run cargo test --workspace --locked --quiet --no-fail-fast; \
+	run cargo test --locked --quiet --package fastlvs-core --features loom --lib loom_models; \
+	run env -u CI -u BUILD_NUMBER .venv/bin/pytest -q --tb=short; \
+	[ -z "$$failed" ]
 
 storm: export PROPTEST_CASES := 3000
 storm: setup ## look for what breaks with millions of random packets, others each time (10 minutes)
