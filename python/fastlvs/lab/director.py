@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import PIPE, TimeoutExpired
@@ -14,7 +15,7 @@ from types import TracebackType
 
 from fastlvs.errors import ConfigurationError, PlatformError
 from fastlvs.lab.host import Host
-from fastlvs.lab.sandbox import LabError, first_line
+from fastlvs.lab.sandbox import SOON, LabError, first_line
 from fastlvs.marks import Mark
 from fastlvs.service import Forwarding, RealServer, VirtualService
 
@@ -30,7 +31,7 @@ class DirectorProcess:
             print(director.ready)
     """
 
-    def __init__(self, host: Host, configuration: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, host: Host, configuration: str, *, timeout: float = 30.0) -> None:
         """Starts it on ``host`` and waits until it is ready, at most ``timeout`` seconds.
 
         Args:
@@ -47,10 +48,11 @@ class DirectorProcess:
         self._log = Path(self._folder.name) / "log"
         with self._log.open("w") as log:
             self._process = host.start(director_program(), str(self._file), stdout=PIPE, stderr=log)
+        deadline = time.monotonic() + timeout
         self.ready = first_line(self._process, timeout)
         """The line that it printed when it was ready."""
         if not self.ready:
-            message = f"fastlvs-run {self._state()}: {self.log.strip() or 'it said nothing'}"
+            message = f"fastlvs-run {self._state(deadline)}: {self.log.strip() or 'it said nothing'}"
             self.kill()
             raise LabError(message)
 
@@ -74,7 +76,7 @@ class DirectorProcess:
         self._file.write_text(configuration)
         self._process.send_signal(signal.SIGHUP)
 
-    def stop(self, timeout: float = 10.0) -> int:
+    def stop(self, timeout: float = 30.0) -> int:
         """Ends it with SIGTERM and gives its exit status.
 
         Raises:
@@ -93,13 +95,13 @@ class DirectorProcess:
     def kill(self) -> None:
         """Ends it with SIGKILL: it has no chance to clean up behind itself."""
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=SOON)
         self._clean()
 
-    def _state(self) -> str:
+    def _state(self, deadline: float) -> str:
         try:
-            # The end of its output comes a moment before its own.
-            return f"ended with status {self._process.wait(0.5)}"
+            # The end of its output, before the deadline, comes a moment before its own.
+            return f"ended with status {self._process.wait(max(0.0, deadline - time.monotonic()))}"
         except TimeoutExpired:
             return "is not ready"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from subprocess import PIPE, CompletedProcess, Popen
 from typing import Any
 
-from fastlvs.lab.sandbox import PROGRAMS, LabError, Sandbox, first_line
+from fastlvs.lab.sandbox import PROGRAMS, SOON, LabError, Sandbox, first_line
 from fastlvs.lab.topology import HostPlan, ipv6
 
 __all__ = ["Answer", "Captured", "Host"]
@@ -150,7 +150,7 @@ class Host:
             yield frames
         finally:
             tap.send_signal(signal.SIGTERM)
-            written, _ = tap.communicate(timeout=10)
+            written, _ = tap.communicate(timeout=SOON)
             for line in written.splitlines():
                 seen = json.loads(line)
                 frames.append(Captured(seen["interface"], seen["outgoing"], bytes.fromhex(seen["frame"])))
@@ -158,9 +158,9 @@ class Host:
     def start_program(self, name: str, *arguments: str) -> Popen[str]:
         """Starts one of the lab's own programs, and waits until it says that it is ready."""
         process = self.start(*_program(name), *arguments, stdout=PIPE, stderr=PIPE)
-        if first_line(process, 10.0) != "ready":
+        if first_line(process, SOON) != "ready":
             process.kill()
-            _, said = process.communicate(timeout=10)
+            _, said = process.communicate(timeout=SOON)
             raise LabError(f"{self.name}: {name} did not become ready: {said.strip()}")
         return process
 

@@ -108,7 +108,7 @@ class Lab:
         services: Iterable[VirtualService] | str,
         *,
         interfaces: Iterable[str] = (),
-        timeout: float = 10.0,
+        timeout: float = 30.0,
     ) -> DirectorProcess:
         """Starts ``fastlvs-run`` on the director's host, and waits until it is ready.
 

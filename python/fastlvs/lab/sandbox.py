@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from fastlvs.errors import CapabilityError, FastlvsError, PlatformError
 
-__all__ = ["PROGRAMS", "LabError", "Sandbox", "find_program", "first_line"]
+__all__ = ["PROGRAMS", "SOON", "LabError", "Sandbox", "find_program", "first_line"]
 
 PROGRAMS = Path(__file__).parent / "programs"
 """The folder of the lab's own programs."""
@@ -33,6 +33,9 @@ USER_NAMESPACE_SWITCHES = {
     ),
     "user/max_user_namespaces": ("0", "sysctl -w user.max_user_namespaces=10000"),
 }
+
+SOON = 30.0
+"""Seconds in which a process starts or ends, on a machine that is busy with other things too."""
 
 HOLD = """
 mount -t tmpfs tmpfs /run
@@ -74,9 +77,9 @@ class Sandbox:
             text=True,
             env=_environment(),
         )
-        if first_line(self._holder, 10.0) != "ready":
+        if first_line(self._holder, SOON) != "ready":
             self._holder.kill()
-            _, said = self._holder.communicate(timeout=10)
+            _, said = self._holder.communicate(timeout=SOON)
             raise CapabilityError(_refusal(ordinary, said.strip()))
 
     def start(
@@ -128,12 +131,12 @@ class Sandbox:
         for process in self._processes:
             process.kill()
         for process in self._processes:
-            process.wait(timeout=10)
+            process.wait(timeout=SOON)
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
         self._processes.clear()
-        self._holder.communicate(timeout=10)
+        self._holder.communicate(timeout=SOON)
 
     def _entering(self, host: str | None, command: Sequence[str]) -> list[str]:
         place = [str(self._holder.pid), str(os.getpid()), host or "-"]

@@ -11,8 +11,10 @@ import selectors
 import signal
 import socket
 import sys
+from contextlib import suppress
 
-ETH_P_ALL, PACKET_OUTGOING = 0x0003, 4
+ETH_P_ALL, PACKET_OUTGOING, SO_RCVBUFFORCE = 0x0003, 4, 33
+BUFFER = 1 << 24
 LARGEST = 1 << 17
 ETHERTYPES = (b"\x08\x00", b"\x86\xdd")
 
@@ -25,6 +27,8 @@ def main(interfaces: list[str]) -> None:
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         tap.bind((interface, ETH_P_ALL))
         tap.setblocking(False)
+        with suppress(PermissionError):  # of root alone: room for what comes while others have the processor
+            tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
         selector.register(tap, selectors.EVENT_READ, interface)
         taps.append((tap, interface))
     wake, waker = socket.socketpair()
