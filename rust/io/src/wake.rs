@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     const SHORT: Option<Duration> = Some(Duration::from_millis(20));
-    const LONG: Option<Duration> = Some(Duration::from_secs(10));
+    const LONG: Option<Duration> = Some(Duration::from_secs(60));
 
     #[test]
     fn a_wake_stays_until_it_is_cleared() {

@@ -74,7 +74,7 @@ fn a_datagram_reaches_a_local_socket() {
         ];
         for (source, destination) in cases {
             let socket = UdpSocket::bind((destination, 5000)).unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
             for payload in [&b"back"[..], &[7; 8_000]] {
                 back.send(&udp(source, destination, payload)).unwrap();
                 let mut buffer = [0; 9_000];

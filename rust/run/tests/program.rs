@@ -27,7 +27,7 @@ fn program(arguments: &[&str], input: &str) -> Output {
         .expect("the program starts");
     // A program that ends without reading closes its input, which is no error of this test.
     let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while child.try_wait().expect("its state").is_none() {
         if Instant::now() > deadline {
             child.kill().expect("the program can be killed");

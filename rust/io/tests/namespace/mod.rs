@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const INSIDE: &str = "FASTLVS_TEST_IN_NAMESPACE";
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Long, for the sake of a busy machine: who waits for what happens pays nothing for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `body`, which is the whole of the test called `test`, in a new network namespace.
 pub fn in_namespace(test: &str, body: impl FnOnce()) {
@@ -42,13 +43,14 @@ pub fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
-/// Another host: a second namespace, held by a process that sleeps.
+/// Another host: a second namespace, held by a process that waits for the end of its input, and so ends with
+/// this one.
 pub struct Peer(Child);
 
 #[allow(dead_code, reason = "not every test file has a peer")]
 impl Peer {
     pub fn new() -> Self {
-        let child = Command::new("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
+        let child = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
         let own = std::fs::read_link("/proc/self/ns/net").unwrap();
         let theirs = format!("/proc/{}/ns/net", child.id());
         wait_until("the peer's namespace", || std::fs::read_link(&theirs).is_ok_and(|link| link != own));
