@@ -46,8 +46,8 @@ PORTS = (
 )
 """Where the real servers have to listen."""
 
-PATIENCE = 3.0
-"""How long a request waits for the network, in seconds: long enough for one SYN to be lost."""
+PATIENCE = 10.0
+"""How long a request waits for the network, in seconds: long enough for SYNs to be lost."""
 
 MOST_FAILURES = 3
 """After so many requests without answer a service is asked no more."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import fastlvs
-from fastlvs.demo.matrix import METHODS, probe_service
+from fastlvs.demo.matrix import METHODS, PATIENCE, probe_service
 from fastlvs.lab import Captured, Lab, LabError
 from fastlvs.service import Forwarding
 
@@ -72,7 +72,7 @@ def follow(lab: Lab, method: Forwarding) -> Way:
         at_director = taps.enter_context(lab.director.capture())
         at_router = taps.enter_context(lab.router.capture())
         at_client = taps.enter_context(lab.client.capture())
-        answer = lab.client.http(lab.url(service), timeout=3.0)
+        answer = lab.client.http(lab.url(service), timeout=PATIENCE)
     if not answer.ok or answer.server is None:
         raise LabError(f"{METHODS[method]}: no answer to {lab.url(service)}: {answer.error or answer.status}")
     engine = lab.engine([service])
