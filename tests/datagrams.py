@@ -7,6 +7,7 @@ from subprocess import PIPE, Popen
 from fastlvs.lab.host import Host
 from fastlvs.lab.sandbox import first_line
 from remote import Remote
+from waiting import PATIENCE
 
 ECHO = """
 import selectors, socket, sys
@@ -35,10 +36,9 @@ def client(address, port):
     global asker, v6
     v6 = ":" in address
     asker = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
-    asker.settimeout(2)
     asker.connect((address, port))
 
-def ask(size, patience=2):
+def ask(size, patience=30):
     "Sends so many bytes and says whether the same came back."
     data = bytes(number * 7 & 255 for number in range(size))
     asker.settimeout(patience)
@@ -64,7 +64,7 @@ def ping(address, size):
     # The kernel sums up ICMPv6 itself.
     message = message[:2] + struct.pack("!H", total) + message[4:]
     with socket.socket(family, socket.SOCK_RAW, protocol) as raw:
-        raw.settimeout(2)
+        raw.settimeout(30)
         raw.connect((address, 0))
         raw.send(message)
         while True:
@@ -76,8 +76,8 @@ def discover(size):
     "Sends so many bytes that nobody may cut; says the path's MTU when it is known to be too small for them."
     level = (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, DO) if v6 else (socket.IPPROTO_IP, IP_MTU_DISCOVER, DO)
     asker.setsockopt(*level)
-    asker.settimeout(0.2)
-    for _ in range(10):
+    asker.settimeout(1)
+    for _ in range(30):
         try:
             asker.send(bytes(size))
             asker.recv(65536)
@@ -94,7 +94,7 @@ def discover(size):
 def start_echo(host: Host, port: int, *addresses: str) -> Popen[str]:
     """Sends back what comes to ``port`` of these addresses, from the address that it came to."""
     process = host.start("python3", "-I", "-S", "-c", ECHO, str(port), *addresses, stdout=PIPE)
-    assert first_line(process, 5.0) == "ready"
+    assert first_line(process, PATIENCE) == "ready"
     return process
 
 

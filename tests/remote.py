@@ -53,7 +53,7 @@ class Remote:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RemoteError(f"it ended with status {self._process.wait(5)}")
+            raise RemoteError(f"it ended with status {self._process.wait(30)}")
         answer = json.loads(line)
         if "error" in answer:
             raise RemoteError(answer["error"])
@@ -63,4 +63,4 @@ class Remote:
         """Lets it come to the end of its program, and gives its exit status."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        return self._process.wait(10)
+        return self._process.wait(30)

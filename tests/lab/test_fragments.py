@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6
 from datagrams import asker, start_echo
 from fastlvs import VirtualService
 from fastlvs.lab import Captured, Lab
-from waiting import wait_for
+from waiting import end, wait_for
 
 SIZE = 4000
 """Bytes of a datagram: three fragments."""
@@ -41,9 +41,9 @@ def test_a_datagram_in_fragments_passes_each_way(lab: Lab, method: str, family: 
             client = asker(lab.client, vip, 5300)
             for size in (SIZE, 9000, 100, SIZE):
                 # A tunnel in IPv6 is too narrow for the client's first fragments, as it is told.
-                wait_for(partial(client, f"ask({size}, 0.5)"))
+                wait_for(partial(client, f"ask({size})"))
     finally:
-        echo.kill()
+        end(echo)
     sources = [source for source, outgoing in senders(seen, family) if not outgoing]
     assert len(sources) == 3 + 7 + 1 + 3
     assert set(sources) == {vip}, "no piece comes with the server's own address"
@@ -61,7 +61,7 @@ def test_fragments_past_the_service_are_routed(lab: Lab, family: int, port: int)
             for _ in range(3):
                 assert client(f"ask({SIZE})")
     finally:
-        echo.kill()
+        end(echo)
     sources = [source for source, outgoing in senders(seen, family) if not outgoing]
     assert sources == [rip] * 3 * 3, "each piece once"
 
@@ -76,7 +76,7 @@ def test_fragments_to_the_hosts_own_ports_are_the_hosts(family: int, namespaces:
             client = asker(lab.client, vip, OTHER_PORT)
             for _ in range(3):
                 assert client(f"ask({SIZE})")
-            echo.kill()
+            end(echo)
             assert client(f"ping({vip!r}, {SIZE})"), "an echo request in fragments"
 
 

@@ -12,10 +12,12 @@ from datagrams import asker, start_echo
 from fastlvs.lab import Lab, content
 from fastlvs.lab.host import Host
 from long_way import MTU, address, echo_at, lengthen, service, use_front
-from waiting import wait_for
+from waiting import end, wait_for
 
 SIZE = 400_000
 DIGEST = hashlib.sha256(content(SIZE)).hexdigest()
+LONGEST = 10.0
+"""Seconds for all of it: who is told nothing loses segment after segment, and waits longer each time."""
 METHODS = ("nat", "dr", "tun")
 FAMILIES = (4, 6)
 TUNNEL = {4: 20, 6: 40}
@@ -74,7 +76,7 @@ def check_behind(lab: Lab, method: str, family: int, *, far: bool) -> None:
         with lab.run_director([tcp, udp]):
             answer = lab.client.http(lab.url(tcp), upload=SIZE)
             assert (answer.error, answer.body) == (None, DIGEST)
-            assert answer.seconds < 3
+            assert answer.seconds < LONGEST
             assert path_mtu(lab.client, vip) == expected
             flush(lab.client)
             assert path_mtu(lab.client, vip) is None
@@ -83,7 +85,7 @@ def check_behind(lab: Lab, method: str, family: int, *, far: bool) -> None:
             assert client(f"ask({expected - HEADERS[family]})")
             assert client(f"discover({expected - HEADERS[family] + 1})") == expected
     finally:
-        echo.kill()
+        end(echo)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -101,7 +103,7 @@ def test_what_a_router_in_front_says_reaches_the_server(front: Lab, method: str,
         with front.run_director([tcp, udp]):
             answer = front.client.http(front.url(tcp, f"/bytes/{SIZE}"))
             assert (answer.error, answer.digest) == (None, DIGEST)
-            assert answer.seconds < 3
+            assert answer.seconds < LONGEST
             assert path_mtu(server, client_address, place) == MTU
             flush(server)
             assert path_mtu(server, client_address, place) is None
@@ -110,7 +112,7 @@ def test_what_a_router_in_front_says_reaches_the_server(front: Lab, method: str,
             wait_for(lambda: client(f"ask({1500 - HEADERS[family]}, 0.3)"))
             assert path_mtu(server, client_address, place) == MTU
     finally:
-        echo.kill()
+        end(echo)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -124,7 +126,7 @@ def test_the_director_tells_the_server_how_narrow_its_link_to_clients_is(
         with lab.run_director([tcp]):
             answer = lab.client.http(lab.url(tcp, f"/bytes/{SIZE}"))
             assert (answer.error, answer.digest) == (None, DIGEST)
-            assert answer.seconds < 3
+            assert answer.seconds < LONGEST
             assert path_mtu(lab.servers[0], client, str(tcp.servers[0].address.address)) == MTU
 
 

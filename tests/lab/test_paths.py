@@ -10,6 +10,7 @@ import pytest
 
 from fastlvs import VirtualService
 from fastlvs.lab import Lab
+from waiting import end
 
 METHODS = ("nat", "dr", "tun")
 
@@ -27,7 +28,7 @@ ASK = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_IP, 10, 0)  # IP_MTU_DISCOVER: whoever has to may cut what is sent
-s.settimeout(3)
+s.settimeout(30)
 s.connect((sys.argv[1], int(sys.argv[2])))
 for size in map(int, sys.argv[3:]):
     data = bytes(n * 7 % 251 for n in range(size))
@@ -41,7 +42,7 @@ IP_RECVERR = 11
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
 s.setsockopt(socket.SOL_IP, socket.IP_TTL, int(sys.argv[3]))
-s.settimeout(3)
+s.settimeout(30)
 s.connect((sys.argv[1], int(sys.argv[2])))
 s.send(b"who is there?")
 try:
@@ -76,9 +77,7 @@ def echoing(lab: Lab, service: VirtualService) -> Iterator[None]:
     try:
         yield
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
+        end(*started)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -125,7 +124,7 @@ def test_the_director_is_a_hop(lab: Lab, method: str) -> None:
     service = lab.service(method, "rr", protocol="udp", port=5302)
     ask = (sys.executable, "-c", HOP, *map(str, service.address))
     with echoing(lab, service), lab.run_director([service]):
-        first, second = (lab.client.run(*ask, ttl).stdout.split() for ttl in ("1", "2"))
+        first, second = (lab.client.run(*ask, ttl, timeout=60).stdout.split() for ttl in ("1", "2"))
     assert first == ["No", "route", "to", "host", "11", "0", str(service.address.address)]
     assert second == ["answered"]
 

@@ -78,7 +78,7 @@ def serve():
     connection.close()
 def ask(address, port):
     with opened(address) as client:
-        client.settimeout(5)
+        client.settimeout(30)
         client.connect((address, port))
         client.sendall(b"hello")
         return client.recv(100).decode()
@@ -92,7 +92,7 @@ def open(family):
     global raw, v6
     v6 = family == 6
     raw = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, 132)
-    raw.settimeout(3)
+    raw.settimeout(30)
 
 def bind(address):
     raw.bind((address, 0))

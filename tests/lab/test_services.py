@@ -79,7 +79,7 @@ def test_marks_in_a_program(lab: Lab) -> None:
     assert len(servers(lab, f"http://{vip}:150/", 4)) == 2
     assert "refused" in str(lab.client.http(f"http://{vip}:99/").error), "the address is the director's own"
     assert remote("director.services['fwm', 7].connections") == 4
-    assert remote("director.drain(service, servers[0], deadline=5)") is True
+    assert remote("director.drain(service, servers[0], deadline=30)") is True
     assert servers(lab, f"http://{vip}:150/", 4) == {"server2": 4}
     remote("director.stop()")
     assert remote.close() == 0

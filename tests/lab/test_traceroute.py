@@ -11,6 +11,7 @@ from datagrams import start_echo
 from fastlvs.lab import Lab
 from long_way import ROUTER, address, echo_at, lengthen, service, use_front
 from remote import Remote
+from waiting import end
 
 FAMILIES = (4, 6)
 PROTOCOLS = ("udp", "tcp")
@@ -46,14 +47,15 @@ def test_every_hop_is_seen(lab: Lab, method: str, protocol: str, family: int) ->
         "tun": [exceeded if family == 4 else None],
     }
     expected: list[Any] = [router, exceeded, *behind[method], "answer"]
+    nameless = expected.index(None) + 1 if None in expected else 0
     port, place = echo_at(lab, traced)
     echo = start_echo(lab.servers[0], port, place) if protocol == "udp" else None
     try:
         with lab.run_director([traced]):
-            assert trace(lab, protocol, vip, traced.address.port) == expected
+            assert trace(lab, protocol, vip, traced.address.port, nameless) == expected
     finally:
         if echo is not None:
-            echo.kill()
+            end(echo)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -63,12 +65,14 @@ def test_a_closed_port_is_the_last_hop(lab: Lab, method: str, family: int) -> No
     traced = service(lab, method, family, far=method != "dr", protocol="udp")
     vip = str(traced.address.address)
     with lab.run_director([traced]):
-        assert trace(lab, "udp", vip, 5300)[-1] == [*UNREACHABLE[family], vip]
+        nameless = 3 if method == "tun" and family == 6 else 0
+        assert trace(lab, "udp", vip, 5300, nameless)[-1] == [*UNREACHABLE[family], vip]
 
 
-def trace(lab: Lab, protocol: str, vip: str, port: int) -> list[Any]:
+def trace(lab: Lab, protocol: str, vip: str, port: int, nameless: int) -> list[Any]:
+    """What is heard of each hop; of the nameless one nothing is, and not for long."""
     tracer = Remote(lab.client, TRACER)
-    hops: list[Any] = tracer(f"trace({protocol!r}, {vip!r}, {port})")
+    hops: list[Any] = tracer(f"trace({protocol!r}, {vip!r}, {port}, {nameless})")
     tracer.close()
     return hops
 
@@ -77,16 +81,16 @@ TRACER = """
 import ctypes, select, socket, struct
 IP_RECVERR, IPV6_RECVERR, LOCAL = 11, 25, 1
 
-def trace(protocol, address, port):
+def trace(protocol, address, port, nameless):
     "What each hop says: type, code and sender of its ICMP error, or that there is an answer."
     hops = []
     for ttl in range(1, 6):
-        hops.append(probe(protocol, address, port, ttl))
+        hops.append(probe(protocol, address, port, ttl, 0.6 if ttl == nameless else 30))
         if hops[-1] == "answer" or hops[-1] is not None and hops[-1][:2] not in ([11, 0], [3, 0]):
             break
     return hops
 
-def probe(protocol, address, port, ttl):
+def probe(protocol, address, port, ttl, patience):
     v6 = ":" in address
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind) as tracer:
@@ -99,7 +103,7 @@ def probe(protocol, address, port, ttl):
             tracer.send(b"where are you?")
         poll = select.poll()
         poll.register(tracer, select.POLLIN if protocol == "udp" else select.POLLOUT)
-        for _, events in poll.poll(600):
+        for _, events in poll.poll(patience * 1000):
             if not events & select.POLLERR:
                 return "answer"
             _, ancillary, _, _ = tracer.recvmsg(512, 512, socket.MSG_ERRQUEUE)
