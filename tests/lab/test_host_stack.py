@@ -15,6 +15,7 @@ from fastlvs import RealServer, VirtualService
 from fastlvs.lab import Captured, Lab, director_toml
 from fastlvs.lab.host import Host
 from fastlvs.lab.sandbox import first_line
+from waiting import PATIENCE, end, wait_for
 
 VIP = "10.0.0.81"
 SIZE = 3_000_000
@@ -38,7 +39,8 @@ def test_the_host_neither_resets_nor_doubles(lab: Lab, method: str) -> None:
     assert sorted(Counter(a.server for a in answers).values()) == [6, 7, 7]
     incoming = [packet for packet in tcp_packets(at_client) if not packet[1]]
     assert len(incoming) >= 20 * 3
-    assert not [packet for packet, _ in incoming if packet[TCP].flags.R]
+    # A real server may reset, as when its answers to a FIN cross; its packets have passed a router.
+    assert not [packet for packet, _ in incoming if packet[TCP].flags.R and packet.ttl == 64]
     twice = [key for key, count in Counter(map(identity, (p for p, _ in incoming))).items() if count > 1]
     assert not twice
     assert not redirects(lab.client)
@@ -49,7 +51,7 @@ def test_segments_of_no_connection_are_the_hosts(lab: Lab) -> None:
     service = lab.service("nat", "rr")
     with lab.run_director([service]), lab.client.capture() as seen:
         lab.client.run("python3", "-I", "-S", "-c", STRAY, VIP, "80")
-        time.sleep(0.3)
+        time.sleep(0.3)  # for a second one
     resets = [p for p, outgoing in tcp_packets(seen) if not outgoing and p[TCP].flags.R and p.src == VIP]
     assert len(resets) == 1
     assert resets[0][TCP].seq == 4711
@@ -61,7 +63,7 @@ def test_another_port_of_the_vip_is_the_hosts(namespaces: None) -> None:
         with lab.run_director([lab.service("nat", "rr")]):
             assert lab.client.http(f"http://{VIP}:8000/").server == "director"
             assert lab.client.http(f"http://{VIP}/").ok
-        web.kill()
+        end(web)
 
 
 def test_real_servers_can_be_reached_past_the_service(lab: Lab) -> None:
@@ -86,7 +88,7 @@ def test_a_killed_director_leaves_silence_and_the_next_one_cleans_up(lab: Lab) -
     service = lab.service("nat", "rr")
     director = lab.run_director([service])
     kept = lab.client.start("python3", "-I", "-S", "-c", KEEP_OPEN, VIP, "80", stdout=PIPE, stdin=PIPE)
-    assert first_line(kept, 5.0) == "open"
+    assert first_line(kept, PATIENCE) == "open"
     director.kill()
     left = ruleset(lab)
     assert left.count("table netdev fastlvs-") == 1
@@ -99,15 +101,15 @@ def test_a_killed_director_leaves_silence_and_the_next_one_cleans_up(lab: Lab) -
         assert ruleset(lab) != left
         assert lab.client.http(lab.url(service)).ok
     assert ruleset(lab) == ""
-    kept.kill()
+    end(kept)
 
 
 def test_a_flushed_ruleset_is_mended(lab: Lab) -> None:
     service = lab.service("nat", "rr")
     with lab.run_director([service]) as director:
         lab.director.run("nft", "flush", "ruleset")
-        wait_for(lambda: "table netdev fastlvs-" in ruleset(lab), 10.0)
-        assert "somebody removed nftables table" in director.log
+        wait_for(lambda: "table netdev fastlvs-" in ruleset(lab))
+        wait_for(lambda: "somebody removed nftables table" in director.log)
         assert all(a.ok for a in lab.client.requests(lab.url(service), 9))
     assert ruleset(lab) == ""
 
@@ -119,7 +121,7 @@ def test_a_removed_server_keeps_its_connections(lab: Lab) -> None:
     service = VirtualService("tcp", (VIP, 80), "rr", "nat", [web])
     with lab.run_director([service]) as director:
         kept = lab.client.start("python3", "-I", "-S", "-c", KEEP_OPEN, VIP, "80", stdout=PIPE, stdin=PIPE)
-        assert first_line(kept, 5.0) == "open"
+        assert first_line(kept, PATIENCE) == "open"
         director.reload(director_toml([service.without_server(web.address)]))
         wait_for(lambda: lab.client.http(lab.url(service), timeout=2.0).error is not None)
         assert f"{server.address} . 8080" in ruleset(lab)
@@ -127,14 +129,14 @@ def test_a_removed_server_keeps_its_connections(lab: Lab) -> None:
         say(kept, "x")
         time.sleep(0.5)
         assert lab.client.counters()["TcpEstabResets"] == resets
-        kept.kill()
+        end(kept)
 
 
 def test_a_real_server_that_answers_arp_for_the_vip_is_named(namespaces: None) -> None:
     with Lab() as lab:
         lab.servers[0].shell("sysctl -qw net.ipv4.conf.eth0.arp_ignore=0")
         with lab.run_director([lab.service("dr", "rr")]) as director:
-            wait_for(lambda: "answers ARP for the VIP 10.0.0.82" in director.log, 5.0)
+            wait_for(lambda: "answers ARP for the VIP 10.0.0.82" in director.log)
             assert lab.servers[0].address in director.log
             assert "server2" not in director.log
 
@@ -159,12 +161,16 @@ total = (total & 0xFFFF) + (total >> 16)
 total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
 segment = header[:16] + struct.pack("!H", total) + header[18:]
 with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+    raw.settimeout(30)
     raw.sendto(segment, (vip, 0))
+    # Until it is answered.
+    while raw.recv(2048)[22:24] != struct.pack("!H", 40999):
+        pass
 """
 
 KEEP_OPEN = """
 import socket, sys
-kept = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+kept = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
 print("open", flush=True)
 for line in sys.stdin:
     kept.send(line.encode())
@@ -187,16 +193,11 @@ def tcp_packets(seen: list[Captured]) -> list[tuple[Any, bool]]:
 
 
 def identity(packet: Any) -> tuple[object, ...]:
-    """What two copies of a packet have in common, and a retransmission has not (its IP identification)."""
-    return packet.src, packet.id, packet[TCP].sport, packet[TCP].dport, packet[TCP].seq, packet[TCP].flags
+    """What two copies of a packet have in common, and a retransmission has not (its IP identification; that of
+    a SYN/ACK is 0, but not its time stamp)."""
+    tcp = packet[TCP]
+    return packet.src, packet.id, tcp.sport, tcp.dport, tcp.seq, tcp.ack, tcp.flags, tuple(tcp.options)
 
 
 def redirects(host: Host) -> int:
     return host.counters()["IcmpInRedirects"]
-
-
-def wait_for(condition: Any, patience: float = 5.0) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
