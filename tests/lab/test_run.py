@@ -6,15 +6,15 @@ import re
 import signal
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import IO
 
 import pytest
 
 from fastlvs.lab import Lab, director_toml
 from fastlvs.lab.sandbox import first_line
+from waiting import PATIENCE, wait_for
 
 CHOOSER = """
 class First:
@@ -44,50 +44,44 @@ def toml(lab: Lab, scheduler: str) -> str:
     return director_toml([lab.service("nat", "rr")]).replace('"rr"', f'"{scheduler}"')
 
 
-def run(lab: Lab, *arguments: str) -> Popen[str]:
-    return lab.director.start(sys.executable, "-m", "fastlvs", *arguments, stdout=PIPE, stderr=PIPE)
+def run(lab: Lab, *arguments: str, stderr: int | IO[str] = PIPE) -> Popen[str]:
+    return lab.director.start(sys.executable, "-m", "fastlvs", *arguments, stdout=PIPE, stderr=stderr)
 
 
 def servers(lab: Lab) -> set[str | None]:
     return {answer.server for answer in lab.client.requests("http://10.0.0.81/", 6) if answer.ok}
 
 
-def until(what: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 5
-    while not what() and time.monotonic() < end:
-        time.sleep(0.05)
-    return what()
-
-
 def test_it_serves_and_reloads_and_ends(lab: Lab, file: Path) -> None:
-    process = run(lab, "run", str(file))
-    assert first_line(process, 10.0) == READY
+    log = file.with_name("log")
+    with log.open("w") as written:
+        process = run(lab, "run", str(file), stderr=written)
+    assert first_line(process, PATIENCE) == READY
     assert servers(lab) == {"server3"}
     file.write_text(toml(lab, "python:chooser:First").replace("weight = 1", "weight = 2"))
     process.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
+    wait_for(lambda: f"fastlvs.run: reloaded {file}: 1 service, 3 real servers" in log.read_text())
     assert servers(lab) == {"server3"}
-    assert [first_line(process, 1.0) for _ in range(12)] == [str(number + 1) for number in range(12)]
+    assert [first_line(process, PATIENCE) for _ in range(12)] == [str(number + 1) for number in range(12)]
     file.write_text(toml(lab, "rr"))
     process.send_signal(signal.SIGHUP)
-    assert until(lambda: len(servers(lab)) == 3)
+    wait_for(lambda: log.read_text().count("reloaded") == 2)
+    assert len(servers(lab)) == 3
     file.write_text(toml(lab, "python:chooser:Last"))
     process.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
+    refused = f"old configuration stays in force: {file}:4: service[0].scheduler: cannot load"
+    wait_for(lambda: refused in log.read_text())
     assert len(servers(lab)) == 3
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=10)
-    assert process.returncode == 0, said
-    assert f"fastlvs.run: reloaded {file}: 1 service, 3 real servers" in said
-    assert f"old configuration stays in force: {file}:4: service[0].scheduler: cannot load" in said
+    assert process.wait(PATIENCE) == 0, log.read_text()
     assert lab.director.run("nft", "list", "ruleset").stdout == ""
 
 
 def test_ctrl_c_is_a_clean_end(lab: Lab, file: Path) -> None:
     process = run(lab, "run", "-v", str(file))
-    assert first_line(process, 10.0) == READY
+    assert first_line(process, PATIENCE) == READY
     process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_the_how_to_is_right(lab: Lab, tmp_path: Path) -> None:
@@ -106,10 +100,10 @@ def test_the_how_to_is_right(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "least_bytes.py").write_text("import numpy as np\n" + scheduler)
     (tmp_path / "director.toml").write_text(file)
     process = run(lab, "run", str(tmp_path / "director.toml"))
-    assert first_line(process, 10.0).startswith("fastlvs: ready: 1 service, 2 real servers")
+    assert first_line(process, PATIENCE).startswith("fastlvs: ready: 1 service, 2 real servers")
     assert servers(lab) == {"server1", "server2"}
     process.terminate()
-    assert process.wait(5) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
@@ -129,7 +123,7 @@ def test_what_is_wrong_with_a_file(
     said = {}
     for command in ("run", "check"):
         process = run(lab, command, str(file))
-        said[command] = process.communicate(timeout=10)
+        said[command] = process.communicate(timeout=PATIENCE)
         wrong = command == "run" or status == 3  # interfaces are for the machine to know
         assert process.returncode == (status if wrong else 0), said
     assert error in said["run"][1]
