@@ -35,3 +35,46 @@ def test_a_difference_is_noticed(scenarios: list[Scenario], kind: str) -> None:
         event[-1] = [[*step[:2], step[2] + "s", *step[3:]] for step in event[-1]]
     result = replay.play({**scenario, "ev": events})
     assert result.outcome == "different"
+
+
+@pytest.mark.parametrize(
+    ("wait", "left", "outcome"),
+    [
+        (899, 1, "equal"),
+        (920, 0, "equal"),
+        (920, 1, "set aside"),
+        (920, 2, "different"),
+        (941, 1, "different"),
+    ],
+)
+def test_a_connection_that_outlives_its_time_by_a_slot_of_the_kernels_timers_is_set_aside(
+    wait: int, left: int, outcome: str
+) -> None:
+    scenario = {
+        "id": "late",
+        "kind": "sched",
+        "sched": "rr",
+        "v6": 0,
+        "svc": {
+            "type": "tcp",
+            "flags": [],
+            "persist": 0,
+            "mask": None,
+            "ops": 0,
+            "vip": "10.99.0.1",
+            "port": 80,
+        },
+        "sysctl": {},
+        "set": None,
+        "rs": [{"ip": "192.168.1.1", "port": 8080, "fwd": "m", "w": 1, "x": 0, "y": 0}],
+        "nrs": 1,
+        "ev": [
+            ["o", 0, 6, "203.0.113.9", 4000, 0],
+            ["p", 0, "sa", 1],
+            ["p", 0, "a", 0],
+            ["t", wait],
+            ["s", [[0, 1, left, 0]]],
+        ],
+        "end": {"TCP ESTABLISHED": 1} if left else {},
+    }
+    assert replay.play(scenario).outcome == outcome
