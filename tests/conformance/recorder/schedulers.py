@@ -20,7 +20,6 @@ class Case(sched.Scen):
     waits_of = (2, 8, 75, 150, 420, 1100)
 
     def __init__(self, name, seed, i):
-        self.named = name
         super().__init__(seed, name.partition("+")[0], i)
         self.id = f"{name}-{seed}-{i:03d}"
         self.persist, self.mask = 0, None
