@@ -52,7 +52,7 @@ def test_commands_run_and_print_what_is_said(
             request.getfixturevalue("namespaces")
         command = ["sh", "-e", "-c", block.text]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=600
         )
         wanted = next((int(w.removeprefix("status=")) for w in block.words if w.startswith("status=")), 0)
         assert done.returncode == wanted, f"{block}: {done.stderr}"

@@ -99,7 +99,7 @@ def test_undo_goes_backwards() -> None:
 def test_the_script_is_one_that_sh_reads(method: str, undo: bool) -> None:
     todo = steps(method, rip=RIP, vip=VIP, gateway=ROUTER)
     text = script(todo, undo=undo)
-    done = subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False, timeout=10)
+    done = subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(line[:2] in ("# ", "#!") or line.split()[0] in ("set", "ip", "sysctl", "modprobe")
                for line in text.splitlines() if line)  # fmt: skip

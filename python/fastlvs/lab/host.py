@@ -66,7 +66,7 @@ class Host:
         """Interface names and their addresses."""
 
     def run(
-        self, *command: str, input: str | None = None, timeout: float = 30.0, check: bool = True
+        self, *command: str, input: str | None = None, timeout: float = 60.0, check: bool = True
     ) -> CompletedProcess[str]:
         """Runs a command on this host to its end: its output and exit status.
 

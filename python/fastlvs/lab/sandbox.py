@@ -99,7 +99,7 @@ class Sandbox:
         *,
         host: str | None = None,
         input: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = 60.0,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end, within ``timeout`` seconds.
