@@ -96,6 +96,9 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let Some(service) = self.service(&flow) else {
             return self.host(packet);
         };
+        if self.engine.defences.drops() {
+            return Verdict::Drop(DropReason::DropPacket);
+        }
         match self.admit(service, &flow) {
             Ok(made) => self.while_admitted(made, |this, found| this.error_to_server(packet, quote, found)),
             Err(reason) => Verdict::Drop(reason),
