@@ -208,6 +208,18 @@ def joined(frames: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     return result
 
 
+def whole(pieces: list[bytes]) -> bytes | None:
+    """The datagram that fragments, from their IP headers on, make; ``None`` if they make none."""
+    made = _join([bytes(ETHERNET) + piece for piece in pieces])
+    if made is None:
+        return None
+    data = made[ETHERNET:]
+    if data[0] >> 4 == 4 or data[6] != FRAGMENT:
+        return data
+    length = struct.pack("!H", len(data) - 40 - 8)
+    return data[:4] + length + data[40:41] + data[7:40] + data[48:]
+
+
 def _join(train: list[bytes]) -> bytes | None:
     packets = [Ip.parse(frame[ETHERNET:]) for frame in train]
     if len(train) < 2 or any(packet is None or packet.fragment is None for packet in packets):

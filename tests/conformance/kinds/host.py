@@ -75,6 +75,8 @@ class Host:
     neighbours: Mapping[Address, bytes]
     silent: list[Network] = field(default_factory=list)
     """Destinations refused without a word."""
+    pieces: dict[tuple[Address, Address, int], list[bytes]] = field(default_factory=dict)
+    """Fragments of datagrams that are not complete."""
 
     def receive(self, leg: str, frame: bytes) -> list[Sent]:
         """What leaves for a frame that came in."""
@@ -159,7 +161,7 @@ class Host:
 
     def _deliver(self, packet: Ip, leg: str) -> list[Sent]:
         if packet.fragment and packet.fragment[:2] != (0, False):
-            return []  # never completed
+            return self._gather(packet, packet.fragment[2], leg)
         if not packet.checksums_are_right():
             return []
         body = packet.payload
@@ -176,6 +178,17 @@ class Host:
         if packet.version == 4:
             return self._error(packet, leg, UNREACHABLE, 2)
         return self._error(packet, leg, 4, 1, _next_header_field(packet))
+
+    def _gather(self, packet: Ip, identification: int, leg: str) -> list[Sent]:
+        """Keeps a fragment that nobody put together with the others before, until they are there."""
+        pieces = self.pieces.setdefault((packet.source, packet.destination, identification), [])
+        pieces.append(packet.data)
+        whole = frames.whole(pieces)
+        if whole is None:
+            return []
+        pieces.clear()
+        datagram = Ip.parse(whole)
+        return self._deliver(datagram, leg) if datagram else []
 
     def _routing_header(self, packet: Ip, leg: str) -> list[Sent]:
         """A routing header with segments left is refused (RFC 5095)."""

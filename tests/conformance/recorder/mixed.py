@@ -8,6 +8,8 @@ from services import persistent
 import packets
 from packets import (
     ACK,
+    C_IP,
+    C_IP6,
     FIN,
     PSH,
     RST,
@@ -57,6 +59,7 @@ SETTINGS = {
     "pmtu_disc": [1, 1, 0],
     "drop_packet": [0, 0, 0, 0, 3],
 }
+TUNNELS = ["", "--tun-type gue --tun-port 6080", "--tun-type gre", "--tun-type gre --tun-csum"]
 CHUNKS = [1, 1, 2, 10, 11, 0, 0, 3, 4, 6, 7, 8, 9, 14]
 
 
@@ -74,9 +77,13 @@ class Service:
         self.servers = []
         for a in e.rs[: rng.randint(1, 4)]:
             fwd = rng.choice("mmgi")
+            if rng.random() < 0.07:
+                a = C_IP6 if e.v6 else C_IP  # the director itself
             port = 0 if marked or self.all_ports else rng.randint(1, 65535) if fwd == "m" else self.port
-            self.servers.append((a, port, fwd))
+            if a not in [known for known, _, _ in self.servers]:
+                self.servers.append((a, port, fwd))
         self.live = set()
+        self.there = True
 
     def options(self):
         rng = self.t.rng
@@ -95,7 +102,10 @@ class Service:
     def values(self, k):
         rng = self.t.rng
         upper = rng.choice([0, 0, 0, 2, 4])
-        return f"-{self.servers[k][2]} -w {rng.choice([0, 1, 1, 2, 5])} -x {upper} -y {rng.randint(0, upper)}"
+        method = f"-{self.servers[k][2]}"
+        if method == "-i":
+            method += " " + rng.choice(TUNNELS)
+        return f"{method} -w {rng.choice([0, 1, 1, 2, 5])} -x {upper} -y {rng.randint(0, upper)}"
 
     def add(self, k):
         self.live.add(k)
@@ -105,11 +115,23 @@ class Service:
         return [f"-A {self.name} {self.options()}", *(self.add(k) for k in range(len(self.servers)))]
 
     def edit(self):
+        """Commands."""
         rng = self.t.rng
         k = rng.randrange(len(self.servers))
+        ask = rng.random()
+        if not self.there:
+            self.there = True
+            return self.setup()
+        if ask < 0.05:
+            self.there, self.live = False, set()
+            return [f"-D {self.name}"]
+        if ask < 0.1:
+            return [f"-Z {self.name}"]
+        return [self.edit_server(k, rng.random())]
+
+    def edit_server(self, k, ask):
         if k not in self.live:
             return self.add(k)
-        ask = rng.random()
         if ask < 0.4:
             return f"-e {self.server(k)} {self.values(k)}"
         if ask < 0.8:
@@ -224,7 +246,11 @@ class Talk:
 
     def change(self):
         """An edit."""
-        self.r.cmd(self.rng.choice(self.services).edit())
+        if self.rng.random() < 0.2:
+            name = self.rng.choice(list(SETTINGS))
+            self.r.sysctl(name, self.rng.choice(SETTINGS[name]))
+        else:
+            self.r.cmd(*self.rng.choice(self.services).edit())
         self.r.wait(0.02)
 
     def pause(self):
