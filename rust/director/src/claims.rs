@@ -36,6 +36,8 @@ pub struct Claims {
     /// Packets from these, replies that have to be translated, and errors about packets to these; unless they go to an
     /// address of the host.
     pub replies: Ends,
+    /// Of these, what the host itself sends: servers whose address is the host's.
+    pub local: Ends,
     /// All packets to these addresses: no kernel holds them, so it would only route or reject.
     pub owned: BTreeSet<IpAddr>,
 }
@@ -53,6 +55,16 @@ impl Claims {
             }
         }
         claims
+    }
+
+    /// The same where the host has the addresses that `network` says. What is sent from a loopback address never
+    /// leaves it.
+    #[must_use]
+    pub fn on(self, network: &Network) -> Self {
+        let own = |address: IpAddr| {
+            !address.is_loopback() && !network.is_owned(address) && network.path(address) == Some(Path::Local)
+        };
+        Self { local: self.replies.only(own), ..self }
     }
 
     /// Whether the kernel's copy of `packet` was dropped.
@@ -86,6 +98,7 @@ impl Claims {
     pub fn union(mut self, other: &Self) -> Self {
         self.services.extend(&other.services);
         self.replies.extend(&other.replies);
+        self.local.extend(&other.local);
         self.owned.extend(&other.owned);
         self
     }
@@ -228,6 +241,20 @@ mod tests {
         let reply = (Protocol::TCP, "10.1.0.1:8080".parse().unwrap());
         assert_eq!(claims.replies.points.into_iter().collect::<Vec<_>>(), [reply]);
         assert_eq!(claims.owned.len(), 1);
+    }
+
+    #[test]
+    fn servers_of_the_host_are_told_apart() {
+        let nat = |endpoint| (endpoint, Method::Masquerading);
+        let servers = ["10.1.0.1:8080", "10.1.0.9:8080", "10.0.0.2:8080", "127.0.0.1:8080"].map(nat);
+        let owned = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        let network = Network::default().with_local(["10.1.0.9/32".parse().unwrap()]).with_owned(owned);
+        let claims = Claims::new(&[service(80, &servers)], &Marks::default(), &owned).on(&network);
+        let own = (Protocol::TCP, "10.1.0.9:8080".parse().unwrap());
+        assert_eq!(claims.local.points.iter().collect::<Vec<_>>(), [&own]);
+        let elsewhere = claims.clone().on(&Network::default());
+        assert_eq!(elsewhere.union(&claims).local, claims.local);
+        assert!(claims.on(&Network::default()).local.is_empty());
     }
 
     /// A fragment of a datagram, as a frame.

@@ -309,7 +309,7 @@ fn open_devices(
 ) -> Result<Vec<impl Device<Receiver: Send + 'static, Sender: Send + 'static> + use<>>, Error> {
     let open = |leg: &crate::network::Leg| {
         let link: Option<&netlink::Link> = plan.kernel().links.get(&leg.index);
-        AfPacket::open(leg.index, link.map_or(1500, |link| link.mtu))
+        AfPacket::open(leg.index, link.map_or(1500, |link| link.mtu), plan.mark())
             .map_err(|error| Error::Interface { name: leg.name.clone(), problem: error.to_string() })
     };
     plan.legs().iter().map(open).collect()

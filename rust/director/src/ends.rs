@@ -86,6 +86,22 @@ impl Ends {
         self.points.iter().map(|(_, end)| end.address).chain(hosts).collect()
     }
 
+    /// Those whose address, or block's first one, is wanted.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(IpAddr) -> bool) -> Self {
+        Self {
+            points: self.points.iter().filter(|(_, end)| wanted(end.address)).copied().collect(),
+            hosts: self.hosts.iter().filter(|(_, address)| wanted(*address)).copied().collect(),
+            ranges: self.ranges.iter().filter(|range| wanted(range.network.0)).cloned().collect(),
+        }
+    }
+
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.hosts.is_empty() && self.ranges.is_empty()
+    }
+
     /// Takes all of `other` too.
     pub fn extend(&mut self, other: &Self) {
         self.points.extend(&other.points);

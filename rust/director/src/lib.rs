@@ -7,13 +7,14 @@
 //! * The **upkeep** (a thread, `upkeep`) follows what the kernel says of the network and does what the worker has no time
 //!   for.
 //! * The **plan** is what both follow from: the wish, the kernel's network, and what the kernel's own stack was
-//!   told to keep away from (`claims`, `nft`).
+//!   told to keep away from (`claims`, `nft`), or to hand over (`egress`).
 
 mod capture;
 pub mod claims;
 mod clock;
 pub mod config;
 mod director;
+mod egress;
 pub mod ends;
 mod error;
 mod host;

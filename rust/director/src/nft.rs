@@ -6,6 +6,7 @@
 //! director removes it. Until then it stays: connections meet silence instead of resets.
 
 use crate::claims::{Claims, in_fragments};
+use crate::egress;
 use crate::ends::{Ends, Range};
 use crate::error::Error;
 use crate::quoted::QuotedEnd;
@@ -29,9 +30,22 @@ const FOLDERS: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin",
 pub struct Table {
     nft: PathBuf,
     name: String,
+    number: u32,
     interfaces: Vec<String>,
+    moving: Moving,
     /// Says, as long as it is bound, that the table has an owner.
     _sign: UnixListener,
+}
+
+/// Whether what the host sends from real servers of its own is moved to the director.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Moving {
+    /// There are none.
+    Unused,
+    InForce,
+    /// It was impossible, and nobody was told why yet.
+    Refused(String),
+    Impossible,
 }
 
 impl Table {
@@ -51,23 +65,43 @@ impl Table {
                 done => break done.map_err(Error::platform("marking the nftables table"))?,
             }
         };
-        let table =
-            Self { nft, name: format!("{PREFIX}{number}"), interfaces: interfaces.to_vec(), _sign: sign };
+        let name = format!("{PREFIX}{number}");
+        let (interfaces, moving) = (interfaces.to_vec(), Moving::Unused);
+        let mut table = Self { nft, name, number, interfaces, moving, _sign: sign };
         table.make(claims)?;
         table.mend(claims)?.iter().for_each(|done| tracing::info!("{done}"));
         Ok(table)
     }
 
+    /// The number in its name, which marks the frames that its director sends.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether packets are moved to the director's ring that the host sends from real servers of its own.
+    pub fn moves(&self) -> bool {
+        self.moving == Moving::InForce
+    }
+
+    /// Whether they can be, for all that is known.
+    pub const fn can_move(&self) -> bool {
+        matches!(self.moving, Moving::Unused | Moving::InForce)
+    }
+
     /// Makes the table agree with `claims`, in one step.
-    pub fn set(&self, claims: &Claims) -> Result<(), Error> {
-        run(&self.nft, &elements(&self.name, claims))
+    pub fn set(&mut self, claims: &Claims) -> Result<(), Error> {
+        self.run(&elements(&self.name, claims), claims)
     }
 
     /// Makes the table anew where somebody removed it (as `nft flush ruleset` does), and removes those of directors
     /// that have gone meanwhile. Says what was done.
-    pub fn mend(&self, claims: &Claims) -> Result<Vec<String>, Error> {
+    pub fn mend(&mut self, claims: &Claims) -> Result<Vec<String>, Error> {
         let (is_there, orphans) = self.listed()?;
         let mut done = Vec::new();
+        if let Moving::Refused(problem) = &self.moving {
+            done.push(problem.clone());
+            self.moving = Moving::Impossible;
+        }
         if !is_there {
             self.make(claims)?;
             done.push(format!("somebody removed nftables table {}; it is there again", self.name));
@@ -79,8 +113,40 @@ impl Table {
         Ok(done)
     }
 
-    fn make(&self, claims: &Claims) -> Result<(), Error> {
-        run(&self.nft, &(skeleton(&self.name, &self.interfaces) + &elements(&self.name, claims)))
+    fn make(&mut self, claims: &Claims) -> Result<(), Error> {
+        if self.moving == Moving::InForce {
+            self.moving = Moving::Unused;
+        }
+        self.run(&(skeleton(&self.name, &self.interfaces) + &elements(&self.name, claims)), claims)
+    }
+
+    /// Does a script, and moves what `claims` say that the host sends from real servers of its own. An old kernel cannot:
+    /// all else goes on then.
+    fn run(&mut self, script: &str, claims: &Claims) -> Result<(), Error> {
+        let wanted = !claims.local.is_empty() && self.can_move();
+        let Self { nft, name, number, interfaces, .. } = self;
+        let chains = match (wanted, &self.moving) {
+            (true, Moving::InForce) => egress::fill(name, *number, &claims.local),
+            (true, _) => {
+                egress::make(name, *number, interfaces) + &egress::fill(name, *number, &claims.local)
+            }
+            (false, Moving::InForce) => egress::remove(name),
+            (false, _) => return run(nft, script),
+        };
+        match run(nft, &(script.to_owned() + &chains)) {
+            Ok(()) => self.moving = if wanted { Moving::InForce } else { Moving::Unused },
+            Err(problem) if wanted && self.moving == Moving::Unused => {
+                run(nft, script)?;
+                let servers = egress::names(&claims.local);
+                self.moving = Moving::Refused(format!(
+                    "replies of real servers on this host ({servers}) are not translated: that takes nftables' netdev \
+                     egress hook (Linux 5.16 with CONFIG_NETFILTER_EGRESS and CONFIG_NFT_FWD_NETDEV, nft 1.0.1): \
+                     {problem}"
+                ));
+            }
+            Err(problem) => return Err(problem),
+        }
+        Ok(())
     }
 
     fn remove(&self, table: &str) -> Result<(), Error> {
@@ -195,21 +261,21 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
 const UNLESS_LOCAL: &str = " fib daddr type != local";
 
 /// How nft speaks of a family.
-struct Family {
-    v4: bool,
+pub struct Family {
+    pub v4: bool,
     /// The end of its sets' names.
     suffix: char,
     /// The type of its addresses.
     address: &'static str,
     /// Its header.
-    ip: &'static str,
+    pub ip: &'static str,
     /// Matches its fragments.
-    fragment: &'static str,
+    pub fragment: &'static str,
     /// Matches the ICMP errors that are relayed, if they are whole.
-    error: &'static str,
+    pub error: &'static str,
 }
 
-const FAMILIES: [Family; 2] = [
+pub const FAMILIES: [Family; 2] = [
     Family {
         v4: true,
         suffix: '4',
@@ -273,22 +339,22 @@ impl Family {
         address.is_ipv4() == self.v4
     }
 
-    fn points(&self, ends: &Ends) -> Vec<String> {
+    pub fn points(&self, ends: &Ends) -> Vec<String> {
         let ours = ends.points.iter().filter(|(_, end)| self.has(end.address));
         ours.map(|(Protocol(number), end)| format!("{number} . {} . {}", end.address, end.port)).collect()
     }
 
-    fn hosts(&self, ends: &Ends) -> Vec<String> {
+    pub fn hosts(&self, ends: &Ends) -> Vec<String> {
         let ours = ends.hosts.iter().filter(|(_, address)| self.has(*address));
         ours.map(|(Protocol(number), address)| format!("{number} . {address}")).collect()
     }
 
-    fn addresses(&self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
+    pub fn addresses(&self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
         addresses.iter().filter(|address| self.has(**address)).map(ToString::to_string).collect()
     }
 
     /// What matches packets with a range at one end (`s` or `d`), and fragments, which need not bear the port.
-    fn rules(&self, range: &Range, end: &str) -> Vec<String> {
+    pub fn rules(&self, range: &Range, end: &str) -> Vec<String> {
         let Range { protocol: Protocol(number), .. } = range;
         let (block, ports) = (range.block(), range.ports());
         if !self.has(block.address()) {

@@ -4,6 +4,8 @@
 use crate::claims::{Claims, Leftovers};
 use crate::clock::Clock;
 use crate::config::{Configuration, StaticNeighbour, StaticRoute};
+use crate::egress::{LOOPBACK, Moved};
+use crate::ends::Ends;
 use crate::error::Error;
 use crate::network::{self, Leg};
 use crate::nft;
@@ -15,6 +17,7 @@ use fastlvs_core::network::Network;
 use fastlvs_core::pipeline::Snapshot;
 use fastlvs_core::service::{ServiceSpec, ServiceTable};
 use fastlvs_core::settings::Settings;
+use fastlvs_io::af_packet::RingReceiver;
 use fastlvs_io::netlink;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,7 +66,7 @@ impl Wish {
     }
 
     fn claims(&self, network: &Network) -> Claims {
-        Claims::new(&self.specs, &self.marks, network.owned())
+        Claims::new(&self.specs, &self.marks, network.owned()).on(network)
     }
 }
 
@@ -78,6 +81,8 @@ pub struct Plan {
     table: nft::Table,
     /// What the kernel was told to keep away from.
     told: Claims,
+    /// What the host sends from real servers of its own, while there are any.
+    moved: Option<Arc<Moved>>,
     live: Arc<ArcSwap<Live>>,
     clock: Clock,
 }
@@ -94,11 +99,14 @@ impl Plan {
         let legs = network::legs(&kernel, interfaces)?;
         let services = Arc::new(ServiceTable::default().apply(&wish.specs, clock.now())?);
         let network = wish.network(&kernel, &legs);
-        let told = wish.claims(&network);
+        let claims = wish.claims(&network);
+        let told = Claims { local: Ends::default(), ..claims.clone() };
         let names: Vec<_> = legs.iter().map(|leg| leg.name.clone()).collect();
         let table = nft::Table::new(&names, &told)?;
         let leftovers = Leftovers::default();
-        let plan = Self { wish, services, legs, kernel, leftovers, table, told, live, clock };
+        let moved = None;
+        let mut plan = Self { wish, services, legs, kernel, leftovers, table, told, moved, live, clock };
+        plan.tell(claims)?;
         plan.store(network);
         Ok(plan)
     }
@@ -106,6 +114,11 @@ impl Plan {
     /// The interfaces that are served.
     pub fn legs(&self) -> &[Leg] {
         &self.legs
+    }
+
+    /// What the director's own frames bear.
+    pub const fn mark(&self) -> u32 {
+        self.table.number()
     }
 
     /// What is balanced.
@@ -154,7 +167,7 @@ impl Plan {
     }
 
     /// Sees to it that the kernel is still kept away; says what had to be done.
-    pub fn mend(&self) -> Result<Vec<String>, Error> {
+    pub fn mend(&mut self) -> Result<Vec<String>, Error> {
         self.table.mend(&self.told)
     }
 
@@ -163,20 +176,41 @@ impl Plan {
         self.services.estimate(self.clock.now());
         self.leftovers.forget_idle();
         let live = self.live.load();
-        let wanted = self.wish.claims(&live.snapshot.network).union(&self.leftovers.claims());
+        let network = &live.snapshot.network;
+        let wanted = self.wish.claims(network).union(&self.leftovers.claims()).on(network);
         if wanted == self.told {
             return Ok(());
         }
-        self.live.store(Arc::new(Live { claims: wanted.clone(), ..Live::clone(&live) }));
-        self.tell(wanted)
+        let live = Live { claims: wanted.clone(), ..Live::clone(&live) };
+        self.live.store(Arc::new(live.clone()));
+        self.tell(wanted)?;
+        // Nothing is moved any more, so nobody needs to take it.
+        self.live.store(Arc::new(Live { moved: self.moved.clone(), ..live }));
+        Ok(())
     }
 
+    /// Has the kernel keep away from all that. There is a ring for what the host sends before anything is moved there.
     fn tell(&mut self, claims: Claims) -> Result<(), Error> {
-        if claims != self.told {
-            self.table.set(&claims)?;
-            self.told = claims;
+        if claims == self.told {
+            return Ok(());
+        }
+        if !claims.local.is_empty() && self.moved.is_none() && self.table.can_move() {
+            self.moved = Some(Arc::new(self.listen()?));
+        }
+        self.table.set(&claims)?;
+        self.told = claims;
+        if !self.table.moves() {
+            self.moved = None;
         }
         Ok(())
+    }
+
+    fn listen(&self) -> Result<Moved, Error> {
+        let error = |problem: String| Error::Interface { name: LOOPBACK.to_owned(), problem };
+        let link =
+            self.kernel.link(LOOPBACK).ok_or_else(|| error("there is none of that name".to_owned()))?;
+        let ring = RingReceiver::open_moved(link.index, self.table.number());
+        ring.map(Moved::new).map_err(|problem| error(problem.to_string()))
     }
 
     fn store(&self, network: Network) {
@@ -186,6 +220,6 @@ impl Plan {
             network: Arc::new(network),
             settings: self.wish.settings.clone(),
         };
-        self.live.store(Arc::new(Live { snapshot, claims: self.told.clone() }));
+        self.live.store(Arc::new(Live { snapshot, claims: self.told.clone(), moved: self.moved.clone() }));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::claims::Claims;
 use crate::clock::Clock;
+use crate::egress::{self, Moved};
 use crate::host::Host;
 use crate::ports::{Lost, Ports};
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use fastlvs_core::net::{InterfaceId, Mac};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::time::{Duration, Instant};
 use fastlvs_core::verdict::{DropReason, Verdict};
+use fastlvs_io::af_packet::RingReceiver;
 use fastlvs_io::device::{Device, Received, Receiver, Sender};
 use fastlvs_io::raw::GiveBack;
 use fastlvs_io::wake::{PollSet, Wake};
@@ -35,6 +37,8 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// What the kernel's stack is kept away from.
     pub claims: Claims,
+    /// What the host sends from real servers of its own, while there are any.
+    pub moved: Option<Arc<Moved>>,
 }
 
 /// What a worker cannot do itself.
@@ -121,6 +125,8 @@ pub struct Links {
 #[derive(Debug)]
 pub struct Worker<R, S> {
     receivers: Vec<R>,
+    /// What the host sends from real servers of its own.
+    moved: Option<RingReceiver>,
     ports: Ports<S>,
     pipeline: Pipeline,
     links: Links,
@@ -139,9 +145,10 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
         let (receivers, senders) = devices.into_iter().map(Device::split).unzip();
         Self {
             receivers,
+            moved: None,
             ports: Ports::new(senders),
             pipeline: Pipeline::new(hash_key),
-            live: links.live.load_full(),
+            live: Arc::default(),
             links,
             counters: WorkerCounters::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
@@ -176,6 +183,10 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             taken += self.forward(InterfaceId(number as u16), now);
             self.ports.flush();
         }
+        if self.moved.is_some() {
+            taken += self.forward_moved(now);
+            self.ports.flush();
+        }
         if self.ports.has_waiting() {
             self.ask();
         }
@@ -183,7 +194,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
     }
 
     fn forward(&mut self, interface: InterfaceId, now: Instant) -> usize {
-        let Self { receivers, ports, pipeline, links, live, counters, scratch } = self;
+        let Self { receivers, ports, pipeline, links, live, counters, scratch, .. } = self;
         let mut host = Host { live, links, scratch, counters };
         receivers[usize::from(interface.0)].receive(BATCH, |received| {
             let Received { bytes, offload, truncated } = received;
@@ -197,6 +208,23 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
         })
     }
 
+    fn forward_moved(&mut self, now: Instant) -> usize {
+        let Self { moved, ports, pipeline, live, counters, .. } = self;
+        let Some(ring) = moved else { return 0 };
+        let network = &live.snapshot.network;
+        ring.receive(BATCH, |received| {
+            let Received { bytes, offload, truncated } = received;
+            let interface = egress::interface(bytes, network);
+            let (Some(interface), false) = (interface, truncated) else { return pipeline.truncated() };
+            let frame = Frame { interface, bytes, offload };
+            if pipeline.process_output(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
+                let (packet, fragments) = (pipeline.for_host(&frame), pipeline.host_fragments());
+                let passed = egress::pass(&packet, fragments, network, ports);
+                counters.lost.refused += u64::from(passed.is_err());
+            }
+        })
+    }
+
     /// Takes the newest snapshot, and sends what waited for a neighbour that it knows.
     fn refresh(&mut self, now: Instant) {
         self.ports.set_time(now);
@@ -204,6 +232,10 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
         let changed = !Arc::ptr_eq(&live, &self.live);
         if changed {
             self.live = Arc::clone(&live);
+            match &live.moved {
+                None => self.moved = None,
+                Some(moved) => self.moved = moved.take().or_else(|| self.moved.take()),
+            }
         }
         if changed || self.ports.has_overdue() {
             self.ports.retry(&self.live.snapshot.network);
@@ -235,6 +267,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
 
     fn counted(&mut self) -> WorkerCounters {
         self.counters.missed += self.receivers.iter_mut().map(Receiver::missed).sum::<u64>();
+        self.counters.missed += self.moved.as_mut().map_or(0, Receiver::missed);
         let lost = self.ports.lost();
         self.counters.lost.refused += lost.refused;
         self.counters.lost.abandoned += lost.abandoned;
@@ -246,6 +279,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
         let woken = {
             let mut descriptors = vec![self.links.wake.as_fd()];
             descriptors.extend(self.receivers.iter().flat_map(Receiver::descriptors));
+            descriptors.extend(self.moved.iter().flat_map(Receiver::descriptors));
             let readable =
                 poll.wait(&descriptors, Some(SLEEP)).map(|readable| (readable.is(0), readable.any()));
             // Without poll(2) there is still the next look.
@@ -255,6 +289,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             self.links.wake.clear();
         } else if woken.1 {
             self.receivers.iter_mut().for_each(Receiver::recover);
+            self.moved.iter_mut().for_each(Receiver::recover);
         }
     }
 }

@@ -11,7 +11,7 @@ mod namespace;
 use fastlvs_core::net::Mac;
 use fastlvs_core::wire::arp::Arp;
 use fastlvs_core::wire::ndp;
-use fastlvs_io::af_packet::{AfPacket, FrameSocket};
+use fastlvs_io::af_packet::{AfPacket, FrameSocket, RingReceiver};
 use fastlvs_io::device::{Device, Receiver};
 use fastlvs_io::groups::Groups;
 use fastlvs_io::netlink::Monitor;
@@ -48,7 +48,7 @@ fn marked(mut frame: Vec<u8>, mark: u8) -> Vec<u8> {
 fn rings_hold_what_is_addressed_to_the_host_and_questions_to_all() {
     in_namespace("rings_hold_what_is_addressed_to_the_host_and_questions_to_all", || {
         let (near, far) = pair();
-        let (mut receiver, _) = AfPacket::open(near, 1500).unwrap().split();
+        let (mut receiver, _) = AfPacket::open(near, 1500, 7).unwrap().split();
         let sender = FrameSocket::open(far).unwrap();
         let (ipv4, ipv6, group) = ([8, 0], [0x86, 0xdd], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
         let asker = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x100);
@@ -82,6 +82,36 @@ fn rings_hold_what_is_addressed_to_the_host_and_questions_to_all() {
         });
         marks.retain(|mark| (1..=6).contains(mark) || (101..=106).contains(mark));
         assert_eq!(marks, [1, 2, 3, 4, 5, 6]);
+    });
+}
+
+#[test]
+fn rings_of_a_loopback_hold_what_was_moved_there() {
+    in_namespace("rings_of_a_loopback_hold_what_was_moved_there", || {
+        ip("link set lo up");
+        let index = Monitor::open().unwrap().state().link("lo").unwrap().index;
+        let mut receiver = RingReceiver::open_moved(index, 0x0200_0000).unwrap();
+        let sender = FrameSocket::open(index).unwrap();
+        let (ipv4, own) = ([8, 0], [0; 6]);
+        let other_owner = [&PEER.0[..], &[2, 0, 0, 1, 0, 0], &ipv4, &[0; 46]].concat();
+        let frames = [
+            frame(PEER.0, ipv4, 60, 1),
+            frame(own, ipv4, 60, 101),
+            frame(PEER.0, ipv4, 40_000, 2),
+            marked(other_owner, 102),
+            frame(PEER.0, [0x86, 0xdd], 1900, 3),
+            frame([0xff; 6], ipv4, 60, 103),
+            frame(PEER.0, ipv4, 1899, 4),
+        ];
+        for frame in &frames {
+            sender.send(frame).unwrap();
+        }
+        let mut marks = Vec::new();
+        wait_until("the last frame", || {
+            receiver.receive(64, |received| marks.extend(received.bytes.last()));
+            marks.contains(&4)
+        });
+        assert_eq!(marks, [1, 2, 3, 4]);
     });
 }
 

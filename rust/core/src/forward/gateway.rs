@@ -6,6 +6,7 @@ use crate::frame::Egress;
 use crate::network::Output;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
+use crate::wire::ipv4;
 
 /// Sends `packet` on to the hop of `out`.
 ///
@@ -15,20 +16,42 @@ pub fn emit<E: Egress + ?Sized>(packet: &Packet<'_>, out: &Output, egress: &mut 
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
+    send(packet, decrement_ttl, out, egress)
+}
+
+/// The same for a packet of the director's own host, for which the hop does not count.
+///
+/// # Errors
+/// As [`emit`], but for the time to live.
+pub fn emit_own<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    send(packet, ipv4::sum_if_v4, out, egress)
+}
+
+/// `hop` ends the rewriting of an IP header.
+fn send<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    hop: fn(&mut [u8]),
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
     let link = Link::of(packet, out);
     let fits_way = fits(packet, out.mtu);
     if fits_way && packet.reassembled.is_none() {
         let offload = offload_behind(packet, packet.network - link.length());
         return link.emit(packet.ip_length(), offload, egress, |datagram| {
             datagram.copy_from_slice(packet.datagram());
-            decrement_ttl(datagram);
+            hop(datagram);
         });
     }
     if packet.dont_fragment && !fits_way && !packet.is_icmp_error() {
         return Err(DropReason::TooBig);
     }
     segment::pieces(packet, |piece| {
-        decrement_ttl(piece.parts().0);
+        hop(piece.parts().0);
         piece.datagram().emit(&link, egress)
     })
 }

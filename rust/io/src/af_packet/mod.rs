@@ -11,6 +11,7 @@
 //! * **`PACKET_IGNORE_OUTGOING`**, and a filter for frames that are addressed to this host (and ARP and neighbour
 //!   discovery): what the director or its host sends is not looked at.
 //! * **`TPACKET_V2`**: version 3 hands frames over by a timer.
+//! * **A mark on all that is sent**: what goes past the queueing discipline still passes nftables' egress hook.
 //! * **A transmit ring that bypasses the queueing discipline**, and a second socket that does not, for
 //!   aggregates: only the kernel's own path cuts them where the device cannot.
 
@@ -34,12 +35,13 @@ pub struct AfPacket {
 }
 
 impl AfPacket {
-    /// Opens the rings of the interface with that index, whose MTU is `mtu` bytes.
+    /// Opens the rings of the interface with that index, whose MTU is `mtu` bytes. What is sent bears `mark`, by
+    /// which the kernel's rules know it.
     ///
     /// # Errors
     /// The system's: `EPERM` without `CAP_NET_RAW`, `ENODEV` when there is no such interface.
-    pub fn open(index: u32, mtu: u32) -> io::Result<Self> {
-        Ok(Self { receiver: RingReceiver::open(index)?, sender: RingSender::open(index, mtu)? })
+    pub fn open(index: u32, mtu: u32, mark: u32) -> io::Result<Self> {
+        Ok(Self { receiver: RingReceiver::open(index)?, sender: RingSender::open(index, mtu, mark)? })
     }
 }
 

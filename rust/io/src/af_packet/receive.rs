@@ -34,6 +34,16 @@ impl RingReceiver {
         Ok(Self { small: open(SMALL, &filter(false))?, large: open(LARGE, &filter(true))? })
     }
 
+    /// Opens the rings for frames that the kernel's rules moved to the interface of that index, a loopback: those that
+    /// are for others, and whose source address begins with the number `owner`.
+    ///
+    /// # Errors
+    /// The system's, as [`super::AfPacket::open`].
+    pub fn open_moved(interface: u32, owner: u32) -> io::Result<Self> {
+        let open = |layout, long| Ring::open(interface, layout, &moved_filter(owner, long));
+        Ok(Self { small: open(SMALL, false)?, large: open(LARGE, true)? })
+    }
+
     /// The ring whose next frame came first.
     ///
     /// A frame of the small ring may only be taken when the large one was seen to hold none that is
@@ -201,6 +211,24 @@ fn filter(long: bool) -> [libc::sock_filter; 18] {
         statement(BPF_RET | BPF_K, at_least),
         statement(BPF_RET | BPF_K, below),
         statement(BPF_RET | BPF_K, REJECT),
+    ]
+}
+
+/// The filter of a ring for frames that were moved to a loopback, of which the long ones, or the others. The loopback's
+/// own frames are for this host, so that they pass one comparison alone.
+fn moved_filter(owner: u32, long: bool) -> [libc::sock_filter; 9] {
+    const SOURCE: u32 = 6;
+    let (at_least, below) = if long { (u32::MAX, 0) } else { (0, u32::MAX) };
+    [
+        statement(BPF_LD | BPF_W | BPF_ABS, (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned()),
+        jump(BPF_JEQ, u32::from(libc::PACKET_OTHERHOST), 0, 6),
+        statement(BPF_LD | BPF_W | BPF_ABS, SOURCE),
+        jump(BPF_JEQ, owner, 0, 4),
+        statement(BPF_LD | BPF_W | BPF_LEN, 0),
+        jump(BPF_JGE, LONG, 0, 1),
+        statement(BPF_RET | BPF_K, at_least),
+        statement(BPF_RET | BPF_K, below),
+        statement(BPF_RET | BPF_K, 0),
     ]
 }
 

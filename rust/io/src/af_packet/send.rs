@@ -42,18 +42,20 @@ pub struct RingSender {
 }
 
 impl RingSender {
-    /// Opens the sending half of the interface of that index, whose MTU is `mtu` bytes.
-    pub(super) fn open(interface: u32, mtu: u32) -> io::Result<Self> {
+    /// Opens the sending half of the interface of that index, whose MTU is `mtu` bytes, for frames of that mark.
+    pub(super) fn open(interface: u32, mtu: u32, mark: u32) -> io::Result<Self> {
         let needed = SEND_OFFSET + VNET_HEADER + LINK_HEADER + mtu as usize;
         let slot = needed.next_power_of_two().clamp(2048, BLOCK);
         let layout = Layout { slot, block: BLOCK, blocks: SLOTS * 2048 / BLOCK };
         let ring = socket()?;
+        ring.mark(mark)?;
         ring.set(libc::PACKET_QDISC_BYPASS, 1)?;
         // A frame that the kernel cannot take is skipped, and does not hold up the others.
         ring.set(libc::PACKET_LOSS, 1)?;
         let memory = ring.ring(libc::PACKET_TX_RING, layout)?;
         ring.bind(interface, 0)?;
         let queue = socket()?;
+        queue.mark(mark)?;
         queue.bind(interface, 0)?;
         let long = vec![0; LONGEST].into_boxed_slice();
         Ok(Self { memory, ring, queue, layout, slot: 0, waiting: false, long, long_out: false, refused: 0 })

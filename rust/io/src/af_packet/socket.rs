@@ -85,6 +85,11 @@ impl PacketSocket {
             .or_else(|_| self.set_at(libc::SOL_SOCKET, libc::SO_SNDBUF, bytes))
     }
 
+    /// Gives what is sent a netfilter mark; needs `CAP_NET_ADMIN`.
+    pub fn mark(&self, mark: u32) -> io::Result<()> {
+        self.set_at(libc::SOL_SOCKET, libc::SO_MARK, mark)
+    }
+
     /// Makes a ring (`PACKET_RX_RING` or `PACKET_TX_RING`), of `TPACKET_V2` slots, and maps it.
     pub fn ring(&self, option: libc::c_int, layout: Layout) -> io::Result<Mapping> {
         self.set(libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as libc::c_int)?;
