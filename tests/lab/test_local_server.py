@@ -18,7 +18,7 @@ from fastlvs.lab import Captured, Lab, content, director_toml
 from fastlvs.lab.host import Host
 from long_way import MTU, address, lengthen, use_front
 from remote import Remote, RemoteError
-from waiting import wait_for
+from waiting import end, wait_for
 
 SIZE = 3_000_000
 DIGEST = hashlib.sha256(content(SIZE)).hexdigest()
@@ -125,7 +125,7 @@ def test_datagrams_and_fragments(lab: Lab, family: int, port: int) -> None:
                         assert client(f"ask({size})"), (place, size)
                 assert sources(seen, family) == {place}
     finally:
-        echo.kill()
+        end(echo)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -153,7 +153,7 @@ def test_it_learns_how_narrow_the_way_to_a_client_is(
         with lab.run_director([service]):
             answer = lab.client.http(lab.url(service, f"/bytes/{SIZE}"))
         assert (answer.error, answer.digest) == (None, DIGEST)
-        assert answer.seconds < 3
+        assert answer.seconds < 10
         assert f" mtu {MTU} " in lab.director.shell(f"ip route get {client} from {RIPS[family]}") + " "
 
 
@@ -180,11 +180,11 @@ def test_nothing_is_moved_while_no_server_is_local(lab: Lab) -> None:
         assert "hook egress" not in ruleset(lab)
         director.reload(director_toml([service.with_server(RealServer(("10.1.0.1", 8080)))]))
         wait_for(lambda: "hook egress" in ruleset(lab))
-        assert packet_sockets(lab, director.pid) == rings + 2
+        wait_for(lambda: packet_sockets(lab, director.pid) == rings + 2)
         found = {answer.server for answer in lab.client.requests(lab.url(service), 8)}
         assert found == {"director", "server1", "server2", "server3"}
         lab.director.run("nft", "flush", "ruleset")
-        wait_for(lambda: "hook egress" in ruleset(lab), 10.0)
+        wait_for(lambda: "hook egress" in ruleset(lab))
         assert all(answer.ok for answer in lab.client.requests(lab.url(service), 8))
     assert ruleset(lab) == ""
 
@@ -227,7 +227,7 @@ def test_a_killed_director_leaves_silence_and_the_next_one_cleans_up(lab: Lab) -
     lab.run_director([service]).kill()
     assert "hook egress" in ruleset(lab)
     assert lab.client.http("http://10.0.0.1:8080/", timeout=1.0).error is not None
-    assert lab.client.http("http://10.0.0.1:80/", timeout=1.0).ok, "another port"
+    assert lab.client.http("http://10.0.0.1:80/").ok, "another port"
     with lab.run_director([service]):
         assert ruleset(lab).count("hook egress") == 1
         assert lab.client.http(lab.url(service)).ok
@@ -253,7 +253,7 @@ def test_without_the_hook_it_says_what_is_missing(
         assert "CONFIG_NETFILTER_EGRESS" in director.log
         assert "Operation not supported" in director.log
         assert "hook ingress" in ruleset(lab)
-        found = {answer.server for answer in lab.client.requests(lab.url(service), 8, timeout=1.0)}
+        found = {answer.server for answer in lab.client.requests(lab.url(service), 8, timeout=3.0)}
         assert found == {None, "server1", "server2", "server3"}
         assert director.log.count("are not translated") == 1
     assert ruleset(lab) == ""
@@ -351,7 +351,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 def fetch(urls):
     def one(url):
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return hashlib.sha256(answer.read()).hexdigest()
     with ThreadPoolExecutor(len(urls)) as threads:
         return list(threads.map(one, urls))
@@ -362,7 +362,7 @@ import socket
 
 def hold(address):
     global connection
-    connection = socket.create_connection((address, 80), timeout=5)
+    connection = socket.create_connection((address, 80), timeout=30)
 
 def ask():
     connection.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
