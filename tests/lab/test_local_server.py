@@ -321,8 +321,9 @@ def sources(seen: list[Captured], family: int) -> set[str]:
 
 
 def is_chatter(frame: bytes) -> bool:
-    """Neighbour discovery and what else ICMPv6 says that is no error."""
-    return frame[12:14] == b"\x86\xdd" and frame[20] in (0, 58) and frame[54] >= 128
+    """Neighbour discovery, reports of groups, and what else ICMPv6 says that is no error."""
+    protocol, first = (frame[54], 62) if frame[20] == 0 else (frame[20], 54)  # hop-by-hop options, 8 bytes
+    return frame[12:14] == b"\x86\xdd" and protocol == 58 and frame[first] >= 128
 
 
 @contextmanager
