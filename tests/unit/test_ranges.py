@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ BLOCK = "10.99.0.0/28"
 
 
 def service(
-    address: str, forwarding: str = "nat", port: int = 0, protocol: str = "tcp", **options: object
+    address: str, forwarding: str = "nat", port: int = 0, protocol: str = "tcp", **options: Any
 ) -> lvs.VirtualService:
     return lvs.VirtualService(
         protocol,
@@ -22,7 +23,7 @@ def service(
         "rr",
         forwarding,
         [lvs.RealServer((SERVER, port))],
-        **options,  # type: ignore[arg-type]
+        **options,
     )
 
 

@@ -292,10 +292,8 @@ class Replay:
         names = ("timeout_tcp", "timeout_tcp_fin", "timeout_udp")
         given = zip(names, self.scenario["set"] or (), strict=False)
         settings = lvs.Settings(**sysctls, **{name: seconds for name, seconds in given if seconds})
-        names_late = {TIMEOUTS[state]: late for state, late in self.late.items()}
-        return replace(
-            settings, **{name: getattr(settings, name) + late for name, late in names_late.items()}
-        )
+        longer = {TIMEOUTS[state]: late for state, late in self.late.items()}
+        return replace(settings, **{name: getattr(settings, name) + late for name, late in longer.items()})
 
 
 EVENTS: dict[str, Callable[..., tuple[object, object]]] = {
