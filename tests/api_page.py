@@ -41,7 +41,8 @@ SECTIONS = {
         *("Counters", "DirectorCounters"),
     ),
     "Errors": (
-        *("FastlvsError", "ConfigurationError", "CapabilityError", "InterfaceError", "PlatformError"),
+        *("FastlvsError", "ConfigurationError", "ArgumentError", "MissingError"),
+        *("CapabilityError", "InterfaceError", "PlatformError"),
     ),
 }
 """The names of ``fastlvs``, in the order in which a reader needs them."""

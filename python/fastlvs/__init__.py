@@ -8,7 +8,15 @@ from fastlvs._core import Connection, Connections, Flow, Outcome, Server, Server
 from fastlvs._core import __version__ as __version__
 from fastlvs.director import Director, DirectorCounters
 from fastlvs.engine import Engine
-from fastlvs.errors import CapabilityError, ConfigurationError, FastlvsError, InterfaceError, PlatformError
+from fastlvs.errors import (
+    ArgumentError,
+    CapabilityError,
+    ConfigurationError,
+    FastlvsError,
+    InterfaceError,
+    MissingError,
+    PlatformError,
+)
 from fastlvs.marks import Mark
 from fastlvs.network import Endpoint, EndpointRange, Interface, Route
 from fastlvs.schedulers import Scheduler
@@ -18,6 +26,7 @@ from fastlvs.statistics import Counters, Statistics
 from fastlvs.verdict import DropReason, Verdict
 
 __all__ = [
+    "ArgumentError",
     "CapabilityError",
     "Change",
     "ConfigurationError",
@@ -36,6 +45,7 @@ __all__ = [
     "Interface",
     "InterfaceError",
     "Mark",
+    "MissingError",
     "Outcome",
     "PlatformError",
     "RealServer",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from fastlvs import _core
+from fastlvs import _core, checks
 from fastlvs._core import Connections, Services
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import EndpointLike
@@ -68,7 +68,7 @@ class Balancer(ABC):
         Raises:
             ConfigurationError: a service is defined twice. Nothing has changed then.
         """
-        services = tuple(services)
+        services = checks.items(services, VirtualService, "services")
         self._apply(services)
         made = tuple(changes(self._wanted, services))
         self._wanted = services
@@ -77,6 +77,8 @@ class Balancer(ABC):
     @_alone
     def add_service(self, service: VirtualService) -> None:
         """``ipvsadm -A``: a new service, with its servers."""
+        if not isinstance(service, VirtualService):
+            raise checks.refused("a VirtualService", service, "service")
         if self._find(service) is not None:
             raise _error(service, "is already there; change it with edit_service or apply")
         self.apply((*self._wanted, service))
@@ -103,6 +105,7 @@ class Balancer(ABC):
     def add_server(self, service: ServiceLike, server: RealServer) -> None:
         """``ipvsadm -a``: a new server, at the head of the service's list."""
         existing = self._existing(service)
+        _real_server(server, service)
         if (known := existing.server(server)) is not None:
             raise _error(service, f"has the real server {known.address} already; change it with edit_server")
         self._replace(service, existing.with_server(server))
@@ -115,7 +118,7 @@ class Balancer(ABC):
         changes nothing is one too: wrr begins its cycle anew.
         """
         existing = self._existing(service)
-        known = self._known(existing, server)
+        known = self._known(existing, _real_server(server, service))
         edited = existing.with_server(server)
         self._replace(service, edited)
         if edited.servers == existing.servers:
@@ -167,6 +170,12 @@ class Balancer(ABC):
             have = " ".join(str(s.address) for s in service.servers) or "none"
             raise _error(service, f"has no real server {server}; it has {have}")
         return known
+
+
+def _real_server(server: RealServer, service: ServiceLike) -> RealServer:
+    if not isinstance(server, RealServer):
+        raise checks.refused("a RealServer", server, "service", *service_key(service))
+    return server
 
 
 def _error(service: ServiceLike, message: str) -> ConfigurationError:

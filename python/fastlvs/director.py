@@ -25,12 +25,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fastlvs import _core, schedulers
+from fastlvs import _core, checks, schedulers
 from fastlvs._core import Configuration
 from fastlvs.balancer import Balancer, ServiceLike
 from fastlvs.errors import ConfigurationError, FastlvsError
 from fastlvs.marks import Mark
-from fastlvs.network import AddressLike, EndpointLike, EndpointRange, Route, parse_address
+from fastlvs.network import AddressLike, EndpointLike, EndpointRange, Route, parse_neighbours
 from fastlvs.schedulers import Scheduler
 from fastlvs.service import RealServer, VirtualService
 from fastlvs.settings import Settings
@@ -99,16 +99,18 @@ class Director(Balancer):
             InterfaceError: an interface is not there, not up, or no Ethernet.
             PlatformError: the machine lacks something else.
         """
-        if isinstance(interfaces, str):
-            raise ConfigurationError(f"expected a list of names, got {interfaces!r}", field="interfaces")
-        if not 0 <= spin <= 1:
-            raise ConfigurationError(f"expected seconds from 0 to 1, got {spin!r}", field="spin")
-        known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
+        if not (settings is None or isinstance(settings, Settings)):
+            raise checks.refused("a Settings", settings, "settings")
         self._start(
             Configuration(
-                list(interfaces), settings or Settings(), list(known.items()), list(routes), list(marks), spin
+                checks.names(interfaces, "name", "interfaces"),
+                Settings() if settings is None else settings,
+                parse_neighbours(neighbours),
+                checks.items(routes, Route, "routes"),
+                checks.items(marks, Mark, "marks"),
+                checks.seconds(spin, "spin", above_0=False, most=1),
             ),
-            tuple(services),
+            checks.items(services, VirtualService, "services"),
         )
 
     @classmethod
@@ -171,6 +173,8 @@ class Director(Balancer):
         Returns:
             Whether all connections are over.
         """
+        if deadline is not None:
+            deadline = checks.seconds(deadline, "deadline", above_0=False)
         self.set_weight(service, server, 0)
         existing = self._existing(service)
         address = self._known(existing, server).address
@@ -194,6 +198,8 @@ class Director(Balancer):
         Raises:
             FastlvsError: the director ended by itself.
         """
+        if timeout is not None:
+            timeout = checks.seconds(timeout, "timeout", above_0=False)
         try:
             self._core.wait(timeout)
         except KeyboardInterrupt:
@@ -267,11 +273,13 @@ def read_configuration(
     Raises:
         ConfigurationError: the file cannot be read, or says something impossible.
     """
+    name = checks.pathname(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot be read: {error}", file=str(path)) from error
-    configuration = Configuration.from_toml(text, str(path))
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # it is not there; it is no UTF-8; its name is none
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"cannot be read: {why}", file=checks.shown(name, str)) from error
+    configuration = Configuration.from_toml(text, name)
     loaded = {} if loaded is None else loaded
     services = []
     for fields in configuration.services:

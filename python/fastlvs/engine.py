@@ -15,11 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from fastlvs import _core
+from fastlvs import _core, checks
 from fastlvs._core import Connections, Outcome
 from fastlvs.balancer import Balancer
 from fastlvs.marks import Mark
-from fastlvs.network import AddressLike, Interface, NetworkLike, Route, parse_address, parse_network
+from fastlvs.network import (
+    AddressLike,
+    Interface,
+    NetworkLike,
+    Route,
+    parse_address,
+    parse_neighbours,
+    parse_network,
+)
 from fastlvs.service import RealServer, ServiceLike, VirtualService, service_key
 from fastlvs.settings import Settings
 from fastlvs.statistics import Counters
@@ -69,16 +77,15 @@ class Engine(Balancer):
             settings: how the engine behaves.
         """
         super().__init__()
-        known = {parse_address(address, "neighbour"): mac for address, mac in (neighbours or {}).items()}
         self._core = _core.Engine(
-            list(interfaces),
-            list(routes),
-            list(known.items()),
-            [parse_network(network, "local") for network in local],
-            [parse_address(address, "owned") for address in owned],
+            checks.items(interfaces, Interface, "interfaces"),
+            checks.items(routes, Route, "routes"),
+            parse_neighbours(neighbours),
+            [parse_network(network, "local") for network in checks.several(local, "networks", "local")],
+            [parse_address(address, "owned") for address in checks.several(owned, "addresses", "owned")],
         )
-        self.settings = settings or Settings()
-        self._core.set_marks(list(marks))
+        self.settings = Settings() if settings is None else settings
+        self._core.set_marks(checks.items(marks, Mark, "marks"))
         self.apply(services)
 
     def process(self, interface: str, frame: FrameLike, now: float = 0.0) -> Outcome:
@@ -123,6 +130,8 @@ class Engine(Balancer):
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
+        if not isinstance(settings, Settings):
+            raise checks.refused("a Settings", settings, "settings")
         self._core.set_settings(settings)
         self._settings = settings
 
@@ -141,6 +150,7 @@ class Engine(Balancer):
 
         Until it is told there is plenty.
         """
+        size = checks.integer(size, "bytes", 0, 2**63 - 1, "size")
         self._core.set_available_memory(size // 4096)
 
     def zero(self, service: ServiceLike | None = None) -> None:

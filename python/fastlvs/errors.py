@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "ArgumentError",
     "CapabilityError",
     "ConfigurationError",
     "FastlvsError",
     "InterfaceError",
+    "MissingError",
     "PlatformError",
 ]
 
@@ -43,6 +45,17 @@ class ConfigurationError(FastlvsError, ValueError):
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
         return ": ".join(part for part in (place, self.field, self.message) if part)
+
+
+class ArgumentError(ConfigurationError, TypeError):
+    """A name that no argument has, or a key that is no key at all: what Python has a ``TypeError`` for."""
+
+
+class MissingError(FastlvsError, KeyError, IndexError):
+    """Something that was asked for by its name or place and is not there."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
 
 
 class CapabilityError(FastlvsError, PermissionError):

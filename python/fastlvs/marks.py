@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from fastlvs.errors import ConfigurationError
-from fastlvs.network import NetworkLike, parse_network
+from fastlvs import checks
+from fastlvs.network import NetworkLike, parse_network, port_range
 from fastlvs.service import ProtocolName
 
 __all__ = ["Mark"]
@@ -36,18 +36,15 @@ class Mark:
         ports: int | tuple[int, int] = (0, 65535),
         source: NetworkLike | None = None,
     ) -> None:
-        name = f"mark {mark}"
-        first, last = (ports, ports) if isinstance(ports, int) else ports
-        if isinstance(mark, bool) or not isinstance(mark, int) or not 0 < mark < 2**32:
-            raise ConfigurationError(f"expected a mark from 1 to 4294967295, got {mark!r}", field=name)
-        if protocol is not None and protocol.lower() not in ("tcp", "udp", "sctp"):
-            message = f"expected protocol 'tcp', 'udp' or 'sctp', got {protocol!r}"
-            raise ConfigurationError(message, field=name)
-        if not 0 <= first <= last <= 65535:
-            message = f"expected a port, or the first and the last port, got {ports!r}"
-            raise ConfigurationError(message, field=name)
-        object.__setattr__(self, "mark", mark)
-        object.__setattr__(self, "destination", parse_network(destination, name))
-        object.__setattr__(self, "protocol", protocol and protocol.lower())
-        object.__setattr__(self, "ports", (first, last))
-        object.__setattr__(self, "source", None if source is None else parse_network(source, name))
+        field = f"mark {checks.shown(mark)}"
+        object.__setattr__(self, "mark", checks.integer(mark, "a mark", 1, 2**32 - 1, field))
+        object.__setattr__(self, "destination", parse_network(destination, field))
+        object.__setattr__(self, "protocol", None if protocol is None else _protocol(protocol, field))
+        object.__setattr__(self, "ports", port_range(ports, field))
+        object.__setattr__(self, "source", None if source is None else parse_network(source, field))
+
+
+def _protocol(name: str, field: str) -> str:
+    if isinstance(name, str) and name.lower() in ("tcp", "udp", "sctp"):
+        return name.lower()
+    raise checks.refused("protocol 'tcp', 'udp' or 'sctp'", name, field)

@@ -6,12 +6,14 @@ Addresses are taken as ``str``, as :mod:`ipaddress` objects, or, with a port, as
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
+from fastlvs import checks
 from fastlvs.errors import ConfigurationError
 
 __all__ = [
@@ -62,9 +64,7 @@ class Endpoint(NamedTuple):
             return cls(value, 0)
         if isinstance(value, tuple) and len(value) == 2:
             return cls(parse_address(value[0], field), _port(value[1], field))
-        raise ConfigurationError(
-            f"expected an address like '192.0.2.10:80' or ('192.0.2.10', 80), got {value!r}", field=field
-        )
+        raise checks.refused("an address like '192.0.2.10:80' or ('192.0.2.10', 80)", value, field)
 
     @classmethod
     def _from_text(cls, text: str, field: str) -> Endpoint:
@@ -77,9 +77,9 @@ class Endpoint(NamedTuple):
             well_formed = bool(port)
         else:
             address, port, well_formed = text, "", True
-        if not well_formed or (port and not (port.isascii() and port.isdigit())):
-            raise ConfigurationError(f"expected an address like '192.0.2.10:80', got {text!r}", field=field)
-        return cls(parse_address(address, field), _port(int(port), field) if port else 0)
+        if not well_formed:
+            raise checks.refused("an address like '192.0.2.10:80'", text, field)
+        return cls(parse_address(address, field), _written_port(port, text, field) if port else 0)
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
@@ -108,19 +108,17 @@ class EndpointRange(NamedTuple):
     def parse(cls, text: str, field: str = "address") -> EndpointRange:
         """The block and the range that ``text`` names; ``field`` is what an error calls it. Port 0 of a block
         is all ports."""
-        block, _, ports = text.rpartition(":")
+        expected = "a block and a range like '192.0.2.0/28:8000-8999'"
+        block, _, ports = checks.text(text, expected, field).rpartition(":")
         bare = block.startswith("[") and block.endswith("]")
         first, dash, last = ports.partition("-")
         numbers = [first, last] if dash else [first, first]
         network = parse_network(block[1:-1] if bare else block, field) if block else None
-        well_formed = all(number.isascii() and number.isdigit() for number in numbers)
-        if network is None or not well_formed or bare != (network.version == 6):
-            raise ConfigurationError(
-                f"expected a block and a range like '192.0.2.0/28:8000-8999', got {text!r}", field=field
-            )
-        begin, end = (_port(int(number), field) for number in numbers)
+        if network is None or not all(numbers) or bare != (network.version == 6):
+            raise checks.refused(expected, text, field)
+        begin, end = (_written_port(number, text, field) for number in numbers)
         if begin > end:
-            raise ConfigurationError(f"expected the first port, then the last, got {ports}", field=field)
+            raise checks.refused("the first port, then the last", ports, field)
         if (begin, end) == (0, 0) and network.num_addresses > 1:
             end = 65535
         return cls(network, (begin, end))
@@ -146,6 +144,8 @@ def service_address(value: ServiceAddressLike, field: str = "virtual service") -
         value = EndpointRange.parse(value, field)
     if not isinstance(value, EndpointRange):
         return Endpoint.parse(value, field)
+    first, last = port_range(value.ports, field)
+    value = EndpointRange(parse_network(value.network, field), (first, last))
     alone = value.network.num_addresses == 1 and value.ports[0] == value.ports[1]
     return Endpoint(value.address, value.port) if alone else value
 
@@ -164,13 +164,14 @@ class Interface:
     def __init__(
         self, name: str, *, mac: str, mtu: int = 1500, addresses: Iterable[InterfaceLike] = ()
     ) -> None:
-        field = f"interface {name}"
-        if not 68 <= mtu <= 65535:
-            raise ConfigurationError(f"expected an MTU from 68 to 65535, got {mtu}", field=field)
+        field = f"interface {checks.text(name, 'a name', 'interface')}"
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "mac", mac)
-        object.__setattr__(self, "mtu", mtu)
-        object.__setattr__(self, "addresses", tuple(_interface_address(a, field) for a in addresses))
+        object.__setattr__(
+            self, "mac", checks.text(mac, "a link-layer address like '02:00:00:00:00:01'", field)
+        )
+        object.__setattr__(self, "mtu", checks.integer(mtu, "an MTU", 68, 65535, field))
+        found = checks.several(addresses, "addresses like '10.0.0.1/24'", field)
+        object.__setattr__(self, "addresses", tuple(_interface_address(a, field) for a in found))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -197,17 +198,19 @@ class Route:
         mtu: int | None = None,
         kind: RouteKind = "unicast",
     ) -> None:
-        if kind not in ROUTE_KINDS:
-            expected = ", ".join(ROUTE_KINDS)
-            raise ConfigurationError(
-                f"expected one of {expected}, got {kind!r}", field=f"route {destination}"
-            )
+        field = f"route {checks.shown(destination, str)}"
+        if not isinstance(kind, str) or kind not in ROUTE_KINDS:
+            raise checks.refused(f"one of {', '.join(ROUTE_KINDS)}", kind, field)
         if kind != "unicast" and (via is not None or interface is not None or mtu is not None):
-            raise ConfigurationError(f"a route of kind {kind} leads nowhere", field=f"route {destination}")
+            raise ConfigurationError(f"a route of kind {kind} leads nowhere", field=field)
         if kind == "unicast" and via is None and interface is None:
-            raise ConfigurationError("expected via= or interface=, or both", field=f"route {destination}")
-        router = None if via is None else parse_address(via, f"route {destination}")
-        if destination == "default":
+            raise ConfigurationError("expected via= or interface=, or both", field=field)
+        router = None if via is None else parse_address(via, field)
+        if interface is not None:
+            checks.text(interface, "an interface's name", field)
+        if mtu is not None:
+            mtu = checks.integer(mtu, "an MTU", 68, 65535, field)
+        if isinstance(destination, str) and destination == "default":
             destination = "::/0" if router is not None and router.version == 6 else "0.0.0.0/0"
         object.__setattr__(self, "destination", parse_network(destination, "route"))
         object.__setattr__(self, "via", router)
@@ -218,32 +221,72 @@ class Route:
 
 def parse_address(value: AddressLike, field: str) -> IPv4Address | IPv6Address:
     """The address that ``value`` names; ``field`` is what an error calls it."""
-    if isinstance(value, str | IPv4Address | IPv6Address):
-        try:
-            return ipaddress.ip_address(value)
-        except ValueError:
-            pass
-    raise ConfigurationError(f"expected an IPv4 or IPv6 address, got {value!r}", field=field)
+    address = value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(value)
+    if isinstance(address, IPv4Address | IPv6Address) and getattr(address, "scope_id", None) is None:
+        return address
+    raise checks.refused("an IPv4 or IPv6 address", value, field)
 
 
 def parse_network(value: NetworkLike, field: str) -> IPv4Network | IPv6Network:
     """The network that ``value`` names; ``field`` is what an error calls it."""
+    expected = "a network like '10.0.0.0/8'"
+    if not isinstance(value, str | IPv4Network | IPv6Network | IPv4Address | IPv6Address):
+        raise checks.refused(expected, value, field)
     try:
-        return ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value)
     except ValueError as error:
-        raise ConfigurationError(f"expected a network like '10.0.0.0/8': {error}", field=field) from None
+        raise ConfigurationError(f"expected {expected}: {checks.shown(error, str)}", field=field) from None
+    if getattr(network.network_address, "scope_id", None) is not None:
+        raise checks.refused(expected, value, field)
+    return network
+
+
+def parse_neighbours(value: Mapping[AddressLike, str] | None) -> list[tuple[IPv4Address | IPv6Address, str]]:
+    """Neighbours and their link-layer addresses."""
+    mac = "a link-layer address like '02:00:00:00:00:01'"
+    known = checks.mapping(value, f"addresses, and for each {mac}", "neighbours")
+    return [
+        (parse_address(address, "neighbour"), checks.text(place, mac, "neighbour", address))
+        for address, place in known.items()
+    ]
+
+
+def port_range(value: int | tuple[int, int], field: str) -> tuple[int, int]:
+    """The first and the last port that ``value`` names; ``field`` is what an error calls it."""
+    first, last = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
+    try:
+        begin, end = (checks.integer(port, "a port", 0, 65535) for port in (first, last))
+    except ConfigurationError:
+        begin, end = 1, 0
+    if begin > end:
+        raise checks.refused("a port from 0 to 65535, or the first and the last", value, field)
+    return begin, end
 
 
 def _interface_address(value: InterfaceLike, field: str) -> IPv4Interface | IPv6Interface:
+    expected = "an address like '10.0.0.1/24'"
+    if not isinstance(value, str | IPv4Address | IPv6Address):  # interfaces are addresses
+        raise checks.refused(expected, value, field)
     try:
-        return ipaddress.ip_interface(value)
+        address = ipaddress.ip_interface(value)
     except ValueError:
-        raise ConfigurationError(
-            f"expected an address like '10.0.0.1/24', got {value!r}", field=field
-        ) from None
+        raise checks.refused(expected, value, field) from None
+    if getattr(address, "scope_id", None) is not None:
+        raise checks.refused(expected, value, field)
+    return address
+
+
+def _written_port(digits: str, text: str, field: str) -> int:
+    """A port that is written; ``text`` is where."""
+    if not (digits.isascii() and digits.isdigit()):
+        raise checks.refused("an address like '192.0.2.10:80'", text, field)
+    if len(digits) > 5:
+        raise checks.refused("a port from 0 to 65535", digits, field)
+    return _port(int(digits), field)
 
 
 def _port(value: int, field: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
-        return value
-    raise ConfigurationError(f"expected a port from 0 to 65535, got {value!r}", field=field)
+    return checks.integer(value, "a port", 0, 65535, field)

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from textwrap import dedent, wrap
 
+from fastlvs import checks
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import AddressLike, parse_address
-from fastlvs.service import Forwarding, ForwardingLike
+from fastlvs.service import Forwarding, ForwardingLike, parse_forwarding
 
 __all__ = ["ROUTING_TABLES", "Step", "add", "script", "steps"]
 
@@ -63,7 +64,8 @@ def steps(
     Raises:
         ConfigurationError: an address is missing, or of a family that does not go with the others.
     """
-    method = Forwarding(forwarding)
+    method = parse_forwarding(forwarding, "forwarding")
+    checks.text(interface, "an interface's name", "interface")
     server = parse_address(rip, "rip")
     router = None if gateway is None else parse_address(gateway, "gateway")
     if method is Forwarding.NAT:
@@ -83,8 +85,8 @@ def steps(
 
 def script(todo: Iterable[Step], *, undo: bool = False) -> str:
     """The steps as a shell script, each under its reason; with ``undo`` their reverse, last step first."""
-    lines = ["#!/bin/sh", "set -e"]
-    for step in reversed(list(todo)) if undo else todo:
+    lines, todo = ["#!/bin/sh", "set -e"], checks.items(todo, Step, "steps")
+    for step in reversed(todo) if undo else todo:
         reason = ["takes back:", *wrap(step.why, 96)] if undo else wrap(step.why, 100)
         lines += ["", *(f"# {line}" for line in reason), shlex.join(step.undo if undo else step.command)]
     return "\n".join(lines) + "\n"

@@ -12,8 +12,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from fastlvs import _core
-from fastlvs.errors import ConfigurationError
+from fastlvs import _core, checks
+from fastlvs.errors import ArgumentError, ConfigurationError
 from fastlvs.network import (
     Endpoint,
     EndpointLike,
@@ -34,6 +34,7 @@ __all__ = [
     "RealServer",
     "ServiceLike",
     "VirtualService",
+    "parse_forwarding",
     "parse_timeouts",
     "service_key",
 ]
@@ -46,6 +47,9 @@ Tunnel: TypeAlias = Literal["ipip", "gue", "gre"]
 
 TunnelFlags: TypeAlias = Literal["nocsum", "csum", "remcsum"]
 """What of a tunnel is checked (``ipvsadm --tun-nocsum``, ``--tun-csum``, ``--tun-remcsum``)."""
+
+TUNNELS: tuple[Tunnel, ...] = get_args(Tunnel)
+TUNNEL_FLAGS: tuple[TunnelFlags, ...] = get_args(TunnelFlags)
 
 
 class Forwarding(StrEnum):
@@ -63,14 +67,15 @@ class Forwarding(StrEnum):
     TUN = TUNNELING
 
     @classmethod
-    def _missing_(cls, value: object) -> Forwarding | None:
-        return _WORDS.get(value.lower()) if isinstance(value, str) else None
+    def _missing_(cls, value: object) -> Forwarding:
+        return parse_forwarding(value)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Forwarding.{self.name}"
 
 
 _WORDS = {
+    **{method.value: method for method in Forwarding},
     "nat": Forwarding.NAT,
     "masq": Forwarding.NAT,
     "-m": Forwarding.NAT,
@@ -122,35 +127,33 @@ class RealServer:
         upper_threshold: int = 0,
         lower_threshold: int = 0,
     ) -> None:
-        field = f"real server {address}"
-        for name, value, words in (
-            ("tunnel", tunnel, get_args(Tunnel)),
-            ("tunnel_flags", tunnel_flags, get_args(TunnelFlags)),
-        ):
-            if value not in words:
-                raise ConfigurationError(
-                    f"expected {name} to be one of {', '.join(words)}, got {value!r}", field=field
-                )
-        if not 0 <= tunnel_port <= 65535 or (tunnel == "gue") != bool(tunnel_port):
-            raise ConfigurationError(
-                f"expected tunnel_port from 1 to 65535 with tunnel='gue' alone, got {tunnel_port!r}",
-                field=field,
-            )
-        object.__setattr__(self, "tunnel", tunnel)
-        object.__setattr__(self, "tunnel_port", tunnel_port)
-        object.__setattr__(self, "tunnel_flags", tunnel_flags)
-        object.__setattr__(self, "address", Endpoint.parse(address, "real server"))
-        object.__setattr__(self, "weight", _number(weight, "a weight", field))
-        object.__setattr__(self, "forwarding", None if forwarding is None else _forwarding(forwarding, field))
-        object.__setattr__(self, "upper_threshold", _number(upper_threshold, "an upper threshold", field))
-        object.__setattr__(self, "lower_threshold", _number(lower_threshold, "a lower threshold", field))
-        if lower_threshold > upper_threshold:
-            message = f"expected a lower threshold up to {upper_threshold}, the upper, got {lower_threshold}"
-            raise ConfigurationError(message, field=field)
+        field = ("real server", address)
+        for name, value, words in (("tunnel", tunnel, TUNNELS), ("tunnel_flags", tunnel_flags, TUNNEL_FLAGS)):
+            if not isinstance(value, str) or value not in words:
+                raise checks.refused(f"{name} to be one of {', '.join(words)}", value, *field)
+        port = checks.integer(tunnel_port, "tunnel_port", 0, 65535, *field)
+        if (tunnel == "gue") != bool(port):
+            expected = "tunnel_port from 1 to 65535 with tunnel='gue' alone"
+            raise checks.refused(expected, tunnel_port, *field)
+        upper = checks.integer(upper_threshold, "an upper threshold", 0, checks.LONGEST, *field)
+        lower = checks.integer(lower_threshold, "a lower threshold", 0, checks.LONGEST, *field)
+        if lower > upper:
+            raise checks.refused(f"a lower threshold up to {upper}, the upper", lower, *field)
+        set_field = object.__setattr__
+        set_field(self, "address", Endpoint.parse(address, "real server"))
+        set_field(self, "weight", checks.integer(weight, "a weight", 0, checks.LONGEST, *field))
+        set_field(self, "forwarding", None if forwarding is None else parse_forwarding(forwarding, *field))
+        set_field(self, "tunnel", tunnel)
+        set_field(self, "tunnel_port", port)
+        set_field(self, "tunnel_flags", tunnel_flags)
+        set_field(self, "upper_threshold", upper)
+        set_field(self, "lower_threshold", lower)
 
     def replace(self, **changes: Any) -> RealServer:
         """The same server with other values: ``server.replace(weight=0)``."""
-        return RealServer(**({field.name: getattr(self, field.name) for field in fields(self)} | changes))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        checks.arguments(changes, values)
+        return RealServer(**(values | changes))
 
     def __repr__(self) -> str:
         address = str(self.address if self.address.port else self.address.address)
@@ -231,24 +234,26 @@ class VirtualService:
             timeouts: ``{"tcp_established": 60.0, "udp": 0.5}``; the names are those of
                 ``Settings.timeouts``.
         """
-        field = f"service {protocol} {address}"
         if not isinstance(protocol, str) or protocol.lower() not in ("tcp", "udp", "sctp", "fwm"):
-            raise ConfigurationError(
-                f"expected protocol 'tcp', 'udp' or 'sctp', got {protocol!r}", field=field
-            )
+            raise checks.refused("protocol 'tcp', 'udp' or 'sctp'", protocol, "service", protocol, address)
         protocol, endpoint = protocol.lower(), service_address(address)
+        if protocol == "fwm" and not _is_mark(endpoint):
+            expected = "a mark's number as an address, with port 0, as VirtualService.of_mark makes it"
+            raise checks.refused(expected, address, "service fwm")
         field = _name(protocol, endpoint)
         values: dict[str, object] = {
             "protocol": protocol,
             "address": endpoint,
-            "scheduler": scheduler,
-            "forwarding": _forwarding(forwarding, field),
-            "servers": tuple(_with_port(server, endpoint.port, field) for server in servers),
-            "fallback": fallback,
+            "scheduler": _scheduler(scheduler, field),
+            "forwarding": parse_forwarding(forwarding, field),
+            "servers": tuple(
+                _with_port(server, endpoint.port) for server in checks.items(servers, RealServer, field)
+            ),
+            "fallback": _fallback(fallback, field),
             "flags": _flags(flags, scheduler, field),
-            "persistence": None if persistence is None else float(persistence),
+            "persistence": None if persistence is None else _persistence(persistence, field),
             "netmask": _netmask(netmask, endpoint, field),
-            "one_packet": bool(one_packet),
+            "one_packet": checks.boolean(one_packet, field, "one_packet"),
             "timeouts": parse_timeouts(timeouts, field),
         }
         for name, value in values.items():
@@ -265,7 +270,16 @@ class VirtualService:
             ipv6: whether it is for IPv6 packets; IPv4 has marks of its own.
             options: the keyword arguments of a service.
         """
-        return cls("fwm", (_mark_address(mark, ipv6), 0), *args, **options)
+        known = [field.name for field in fields(cls) if field.name not in ("protocol", "address")]
+        checks.arguments(options, [*known, "ipv6"])
+        if len(args) > 4:
+            raise ArgumentError(
+                f"expected scheduler, forwarding, servers and fallback, got {len(args)} values"
+            )
+        for name in known[: len(args)]:
+            if name in options:
+                raise ArgumentError("expected it once, got it by its place and by its name", field=name)
+        return cls("fwm", (_mark_address(mark, checks.boolean(ipv6, "ipv6")), 0), *args, **options)
 
     @property
     def key(self) -> tuple[ProtocolName, ServiceAddress]:
@@ -292,11 +306,11 @@ class VirtualService:
 
     def forwarding_of(self, server: RealServer) -> Forwarding:
         """How packets reach this one of its servers."""
-        return server.forwarding or self.forwarding
+        return _real_server(server, self.name).forwarding or self.forwarding
 
     def with_server(self, server: RealServer) -> VirtualService:
         """The same service with ``server``: in the place of the one with its address, else added."""
-        server = _with_port(server, self.address.port, "")
+        server = _with_port(_real_server(server, self.name), self.address.port)
         if self.server(server) is None:
             return self.with_servers((*self.servers, server))
         return self.with_servers(server if s.address == server.address else s for s in self.servers)
@@ -312,12 +326,15 @@ class VirtualService:
 
     def with_scheduler(self, scheduler: str | Scheduler, fallback: str | None = None) -> VirtualService:
         """The same service, scheduled by somebody else. Flags of another scheduler go."""
-        flags = {flag for flag in self.flags if flag.partition("-")[0] == scheduler}
-        return self.replace(scheduler=scheduler, fallback=fallback or self.fallback, flags=flags)
+        flags = {flag for flag in self.flags if _belongs(flag, scheduler)}
+        fallback = self.fallback if fallback is None else fallback
+        return self.replace(scheduler=scheduler, fallback=fallback, flags=flags)
 
     def replace(self, **changes: Any) -> VirtualService:
         """The same service with other values: ``service.replace(persistence=300)``."""
-        return VirtualService(**({field.name: getattr(self, field.name) for field in fields(self)} | changes))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        checks.arguments(changes, values)
+        return VirtualService(**(values | changes))
 
     def _endpoint(self, address: EndpointLike | RealServer) -> Endpoint:
         endpoint = (
@@ -353,12 +370,17 @@ ServiceLike: TypeAlias = "VirtualService | Service | tuple[str, ServiceAddressLi
 
 def service_key(service: ServiceLike) -> tuple[str, ServiceAddress]:
     """Protocol and address of what names a service."""
-    if not isinstance(service, tuple):
+    if isinstance(service, VirtualService | _core.Service):
         return service.protocol, service.address
+    if not isinstance(service, tuple) or len(service) != 2 or not isinstance(service[0], str):
+        expected = "a service, or what names one, like ('tcp', '192.0.2.10:80') or ('fwm', 7)"
+        raise ArgumentError(f"expected {expected}, got {checks.shown(service)}", field="service")
     protocol, address = service[0].lower(), service[1]
-    if isinstance(address, int):
-        return "fwm", Endpoint(_mark_address(address, ipv6=protocol == "fwm6"), 0)
-    return protocol, service_address(address)
+    if protocol not in ("tcp", "udp", "sctp", "fwm", "fwm6"):
+        raise checks.refused("protocol 'tcp', 'udp', 'sctp', 'fwm' or 'fwm6'", service[0], "service")
+    if isinstance(address, str | tuple | IPv4Address | IPv6Address) or not protocol.startswith("fwm"):
+        return protocol.removesuffix("6"), service_address(address)  # type: ignore[arg-type]
+    return "fwm", Endpoint(_mark_address(address, ipv6=protocol == "fwm6"), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,38 +429,64 @@ def _settled(server: RealServer, service: VirtualService) -> RealServer:
     return server.replace(forwarding=service.forwarding_of(server))
 
 
-def _with_port(server: RealServer, port: int, field: str) -> RealServer:
-    if not isinstance(server, RealServer):
-        raise ConfigurationError(f"expected a RealServer, got {server!r}", field=field)
+def _real_server(value: RealServer, name: str) -> RealServer:
+    if not isinstance(value, RealServer):
+        raise checks.refused("a RealServer", value, "service", name)
+    return value
+
+
+def _with_port(server: RealServer, port: int) -> RealServer:
     if server.address.port:
         return server
     return server.replace(address=Endpoint(server.address.address, port))
 
 
-def _forwarding(value: ForwardingLike, field: str) -> Forwarding:
-    try:
-        return Forwarding(value)
-    except ValueError:
-        raise ConfigurationError(
-            f"expected a forwarding method: nat, dr or tun, or ipvsadm's words for them, got {value!r}",
-            field=field,
-        ) from None
+def parse_forwarding(value: ForwardingLike, *field: object) -> Forwarding:
+    """The forwarding method that ``value`` names; ``field`` is what an error calls it."""
+    method = _WORDS.get(value.lower()) if isinstance(value, str) else None
+    if method is None:
+        raise checks.refused(
+            "a forwarding method: nat, dr or tun, or ipvsadm's words for them", value, *field
+        )
+    return method
 
 
-def _number(value: int, what: str, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-        raise ConfigurationError(f"expected {what} from 0 to 2147483647, got {value!r}", field=field)
+def _scheduler(value: str | Scheduler, field: str) -> str | Scheduler:
+    """What the engine can be asked about: it repeats what it does not know."""
+    if isinstance(value, str) and len(value) > checks.SHOWN:
+        raise checks.refused(f"one of {' '.join(_core.SCHEDULERS)}", value, field)
     return value
 
 
+def _fallback(name: str, field: str) -> str:
+    if isinstance(name, str) and name in _core.SCHEDULERS:
+        return name
+    known = " ".join(_core.SCHEDULERS)
+    message = f'unknown fallback "{checks.shown(name, str)}"; expected one of {known}'
+    raise ConfigurationError(message, field=field)
+
+
+def _persistence(value: float, field: str) -> float:
+    try:
+        return checks.seconds(value)
+    except ConfigurationError:
+        expected = f"a persistence timeout above 0 and up to {checks.LONGEST} seconds"
+        raise checks.refused(expected, value, field) from None
+
+
+def _belongs(flag: str, scheduler: object) -> bool:
+    return isinstance(scheduler, str) and flag.partition("-")[0] == scheduler
+
+
 def _flags(flags: str | Iterable[str], scheduler: object, field: str) -> frozenset[str]:
-    words = flags.replace(" ", "").split(",") if isinstance(flags, str) else flags
+    words = flags.replace(" ", "").split(",") if isinstance(flags, str) else checks.items(flags, str, field)
     known = frozenset(word for word in words if word)
     for flag in sorted(known):
         if flag not in _FLAGS:
-            raise ConfigurationError(f"expected flags {' '.join(_FLAGS)}, got {flag!r}", field=field)
-        if flag.partition("-")[0] != scheduler:
-            raise ConfigurationError(f"the flag {flag} does not fit the scheduler {scheduler}", field=field)
+            raise checks.refused(f"flags {' '.join(_FLAGS)}", flag, field)
+        if not _belongs(flag, scheduler):
+            message = f"the flag {flag} does not fit the scheduler {checks.shown(scheduler, str)}"
+            raise ConfigurationError(message, field=field)
     return known
 
 
@@ -450,34 +498,49 @@ def _netmask(
 ) -> IPv4Address | IPv6Address | None:
     if value is None:
         return None
-    bits = service.address.max_prefixlen
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= bits:
-        return type(service.address)((1 << bits) - (1 << bits - value))
-    try:
-        return type(service.address)(str(value) if not isinstance(value, int) else "")
-    except ValueError:
-        message = f"expected a netmask like '255.255.255.0', or from 1 to {bits} leading bits, got {value!r}"
-        raise ConfigurationError(message, field=field) from None
+    family, bits = type(service.address), service.address.max_prefixlen
+    if isinstance(value, IPv4Address | IPv6Address | str):
+        try:
+            return family(str(value))
+        except ValueError:
+            pass
+    else:
+        try:
+            length = checks.integer(value, "bits", 1, bits)
+        except ConfigurationError:
+            pass
+        else:
+            return family((1 << bits) - (1 << bits - length))
+    raise checks.refused(f"a netmask like '255.255.255.0', or from 1 to {bits} leading bits", value, field)
 
 
 def parse_timeouts(
     timeouts: Mapping[str, float] | Iterable[tuple[str, float]], field: str
 ) -> tuple[tuple[str, float], ...]:
     """Timeouts by state, checked; ``field`` is what an error calls them."""
-    pairs = tuple(sorted(dict(timeouts).items()))
-    for name, seconds in pairs:
-        if name not in _core.TIMEOUTS:
-            known = " ".join(_core.TIMEOUTS)
-            raise ConfigurationError(f"unknown timeout {name!r}; expected one of {known}", field=field)
-        if not 0 < seconds < 2**31:
-            raise ConfigurationError(f"expected seconds above 0 for {name}, got {seconds!r}", field=field)
-    return pairs
+    try:
+        given = dict(checks.several(timeouts, "states", field) if isinstance(timeouts, str) else timeouts)
+    except (TypeError, ValueError):
+        expected = "seconds by the names of states, like {'tcp_established': 60.0}"
+        raise checks.refused(expected, timeouts, field) from None
+    for name in given:
+        if not isinstance(name, str) or name not in _core.TIMEOUTS:
+            message = f"unknown timeout {checks.shown(name)}; expected one of {' '.join(_core.TIMEOUTS)}"
+            raise ConfigurationError(message, field=field)
+    return tuple((name, checks.seconds(given[name], field, of=name)) for name in sorted(given))
 
 
 def _mark_address(mark: int, ipv6: bool) -> IPv4Address | IPv6Address:
-    if isinstance(mark, bool) or not isinstance(mark, int) or not 0 < mark < 2**32:
-        raise ConfigurationError(f"expected a mark from 1 to 4294967295, got {mark!r}", field="service fwm")
+    mark = checks.integer(mark, "a mark", 1, 2**32 - 1, "service fwm")
     return IPv6Address(mark << 96) if ipv6 else IPv4Address(mark)
+
+
+def _is_mark(address: ServiceAddress) -> bool:
+    """Whether an address is the way to write a mark."""
+    if not isinstance(address, Endpoint) or address.port:
+        return False
+    number = int(address.address)
+    return number > 0 and (address.address.version == 4 or number % 2**96 == 0)
 
 
 def _name(protocol: str, address: ServiceAddress) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fastlvs.errors import ConfigurationError
+from fastlvs import checks
 from fastlvs.service import parse_timeouts
 
 __all__ = ["Settings"]
@@ -62,18 +62,20 @@ class Settings:
     """The most connections that one worker keeps, persistence templates among them."""
 
     def __post_init__(self) -> None:
-        parse_timeouts(self.timeouts, "timeouts")
-        seconds = ("timeout_tcp", "timeout_tcp_fin", "timeout_udp", "lblc_expiration", "lblcr_expiration")
-        for name in seconds:
-            value = getattr(self, name)
-            if not 0 < value < 2**31:
-                raise ConfigurationError(f"expected seconds above 0, got {value!r}", field=name)
-        for name, limit in _LIMITS.items():
-            value = getattr(self, name)
-            if not 0 <= value <= limit:
-                raise ConfigurationError(f"expected 0 to {limit}, got {value!r}", field=name)
+        for name in _SECONDS:
+            object.__setattr__(self, name, checks.seconds(getattr(self, name), name))
+        for name in _SWITCHES:
+            object.__setattr__(self, name, checks.boolean(getattr(self, name), name))
+        for name, most in _LIMITS.items():
+            object.__setattr__(self, name, checks.integer(getattr(self, name), "a number", 0, most, name))
+        object.__setattr__(self, "timeouts", dict(parse_timeouts(self.timeouts, "timeouts")))
 
 
+_SECONDS = ("timeout_tcp", "timeout_tcp_fin", "timeout_udp", "lblc_expiration", "lblcr_expiration")
+_SWITCHES = (
+    *("expire_nodest_conn", "expire_quiescent_template", "sloppy_tcp", "sloppy_sctp"),
+    *("schedule_icmp", "nat_icmp_send", "pmtu_disc"),
+)
 _LIMITS = {
     "conn_reuse_mode": 3,
     "drop_entry": 3,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from fastlvs import _core
+from fastlvs import _core, checks
 
 __all__ = ["DropReason", "Verdict"]
 
@@ -22,6 +22,10 @@ class Verdict(StrEnum):
     """A fragment, kept until the others of its datagram have come."""
     DROP = "drop"
     """Ended here, for a :class:`DropReason`."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Verdict:
+        raise checks.refused(f"a verdict: {' '.join(cls)}", value)
 
 
 class DropReason(StrEnum):
@@ -55,6 +59,10 @@ class DropReason(StrEnum):
     LOCAL_SERVER = "local_server"
     LOCAL_CLIENT = "local_client"
     HOST_SILENT = "host_silent"
+
+    @classmethod
+    def _missing_(cls, value: object) -> DropReason:
+        raise checks.refused(f"a drop reason: {' '.join(cls)}", value)
 
     @property
     def about(self) -> str:

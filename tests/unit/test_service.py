@@ -97,7 +97,7 @@ def test_values_do_not_change() -> None:
         ({"persistence": 9.0, "netmask": "ffff::"}, "expected a netmask like '255.255.255.0'"),
         ({"one_packet": True}, "one-packet scheduling is for UDP"),
         ({"timeouts": {"tcp_open": 1.0}}, "unknown timeout 'tcp_open'; expected one of tcp_none"),
-        ({"timeouts": {"udp": 0.0}}, "expected seconds above 0 for udp, got 0.0"),
+        ({"timeouts": {"udp": 0.0}}, "expected seconds above 0 and up to 2147483647 for udp, got 0.0"),
         ({"address": "192.0.2.10"}, "expected a port from 1 to 65535"),
         ({"scheduler": "fastest"}, 'unknown scheduler "fastest"; expected one of rr'),
         ({"forwarding": "bypass"}, "expected a forwarding method: nat, dr or tun"),

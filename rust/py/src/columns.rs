@@ -1,6 +1,8 @@
 //! Tables as NumPy columns.
 
+use crate::errors;
 use numpy::{Element, PyArray1, PyFixedUnicode};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -38,13 +40,28 @@ pub fn columns<'py>(table: &Bound<'py, PyAny>, names: &[&str]) -> PyResult<Bound
 
 /// The same as a pandas `DataFrame`.
 pub fn to_pandas<'py>(table: &Bound<'py, PyAny>, names: &[&str]) -> PyResult<Bound<'py, PyAny>> {
-    table.py().import("pandas")?.call_method1("DataFrame", (columns(table, names)?,))
+    let pandas = table.py().import("pandas").map_err(|error| {
+        let lacking = errors::platform(format!("to_pandas needs pandas: {}", error.value(table.py())));
+        lacking.set_cause(table.py(), Some(error));
+        lacking
+    })?;
+    pandas.call_method1("DataFrame", (columns(table, names)?,))
 }
 
 /// The place that a Python index means, which counts from the end when it is negative.
-pub fn place(index: isize, length: usize) -> PyResult<usize> {
-    let place = if index < 0 { length.checked_add_signed(index) } else { Some(index.cast_unsigned()) };
-    place
-        .filter(|place| *place < length)
-        .ok_or_else(|| pyo3::exceptions::PyIndexError::new_err(format!("index {index} of {length} rows")))
+pub fn place(index: &Bound<'_, PyAny>, length: usize) -> PyResult<usize> {
+    let place = match index.extract::<isize>() {
+        Ok(index) if index < 0 => length.checked_add_signed(index),
+        Ok(index) => Some(index.cast_unsigned()),
+        Err(error) if error.is_instance_of::<PyOverflowError>(index.py()) => None,
+        Err(_) => {
+            let kind = index.get_type().name()?;
+            return Err(errors::no_key(format!("expected the number of a row, got a {kind}")));
+        }
+    };
+    place.filter(|place| *place < length).ok_or_else(|| {
+        errors::missing(format!(
+            "expected a row below {length}, counted from the end if negative: there is no such"
+        ))
+    })
 }

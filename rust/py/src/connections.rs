@@ -35,7 +35,7 @@ impl Connections {
         self.0.len()
     }
 
-    fn __getitem__(&self, index: isize) -> PyResult<Connection> {
+    fn __getitem__(&self, index: &Bound<'_, PyAny>) -> PyResult<Connection> {
         Ok(Connection(self.0[place(index, self.0.len())?]))
     }
 

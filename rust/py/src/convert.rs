@@ -6,7 +6,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyBool, PyType};
 use std::fmt::Display;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -22,6 +22,43 @@ impl<T: FromStr<Err: Display>> FromPyObject<'_, '_> for Text<T> {
         let parsed = object.str()?.to_cow()?.parse();
         parsed.map(Text).map_err(|error| errors::configuration(error, None))
     }
+}
+
+/// The name of an interface.
+pub struct Name(pub String);
+
+impl FromPyObject<'_, '_> for Name {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let name = object.extract();
+        name.map(Self).map_err(|_| errors::refused("the name of an interface", &object, "interface"))
+    }
+}
+
+/// The latest time that an engine can be told, in seconds: its clock counts nanoseconds, and what it adds has room.
+const LATEST: f64 = 9e9;
+
+/// A time by an engine's clock, in seconds.
+pub struct Moment(pub f64);
+
+impl FromPyObject<'_, '_> for Moment {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let seconds = if object.is_instance_of::<PyBool>() { None } else { object.extract::<f64>().ok() };
+        let known = seconds.filter(|seconds| *seconds <= LATEST && *seconds > f64::NEG_INFINITY);
+        known.map(Self).ok_or_else(|| errors::refused("seconds up to 9000000000", &object, "time"))
+    }
+}
+
+/// Several values of an argument, or an error that names it.
+pub fn several<'py, T>(values: &Bound<'py, PyAny>, expected: &str, field: &str) -> PyResult<Vec<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    let values = values.try_iter().map_err(|_| errors::refused(expected, values, field))?;
+    values.map(|value| value?.extract()).collect()
 }
 
 /// The bytes of a frame: those of an immutable object itself, a copy of any others.
@@ -48,7 +85,8 @@ impl FromPyObject<'_, '_> for FrameBytes {
         if let Ok(bytes) = object.extract() {
             return Ok(Self::Shared(bytes));
         }
-        PyBuffer::<u8>::get(&object)?.to_vec(object.py()).map(Self::Copied)
+        let bytes = PyBuffer::<u8>::get(&object).and_then(|buffer| buffer.to_vec(object.py()));
+        bytes.map(Self::Copied).map_err(|_| errors::refused("the bytes of a frame", &object, "frame"))
     }
 }
 

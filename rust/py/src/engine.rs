@@ -1,7 +1,7 @@
 //! `fastlvs._core.Engine`: a pipeline, its snapshot and its time, driven by hand.
 
 use crate::connections::Connections;
-use crate::convert::{FrameBytes, Text};
+use crate::convert::{self, FrameBytes, Moment, Name, Text};
 use crate::errors;
 use crate::outcome::{Outcome, Way};
 use crate::scheduler::Schedulers;
@@ -18,7 +18,6 @@ use fastlvs_core::service::{ServiceAddress, ServiceKey};
 use fastlvs_core::time::Instant;
 use fastlvs_core::trace::{NoTrace, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::net::IpAddr;
@@ -55,40 +54,42 @@ impl Engine {
         Ok(Self { pipeline, snapshot, now: Instant::ZERO, schedulers: Schedulers::new() })
     }
 
-    fn process(&mut self, interface: &str, frame: FrameBytes, now: f64) -> PyResult<Outcome> {
-        let interface = self.interface(interface)?;
+    fn process(&mut self, interface: Name, frame: FrameBytes, now: Moment) -> PyResult<Outcome> {
+        let interface = self.interface(&interface.0)?;
         let mut way = Way::default();
-        let outcome = self.take(interface, &frame, now, &mut way);
+        let outcome = self.take(interface, &frame, now.0, &mut way);
         Ok(outcome.with_way(way))
     }
 
     fn process_many(
         &mut self,
         py: Python<'_>,
-        interface: &str,
-        frames: Vec<FrameBytes>,
-        times: Vec<f64>,
+        interface: Name,
+        frames: &Bound<'_, PyAny>,
+        times: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<Outcome>> {
-        let interface = self.interface(interface)?;
+        let interface = self.interface(&interface.0)?;
+        let frames = convert::several::<FrameBytes>(frames, "a list of frames", "frames")?;
+        let times = convert::several::<Moment>(times, "a list of seconds", "times")?;
         if frames.len() != times.len() {
             let message = format!("expected a time for each frame, got {} for {}", times.len(), frames.len());
-            return Err(PyValueError::new_err(message));
+            return Err(errors::configuration(message, Some("times")));
         }
         let taken = frames.iter().zip(times);
-        Ok(py.detach(|| taken.map(|(frame, now)| self.take(interface, frame, now, &mut NoTrace)).collect()))
+        Ok(py.detach(|| taken.map(|(frame, now)| self.take(interface, frame, now.0, &mut NoTrace)).collect()))
     }
 
-    fn process_output(&mut self, interface: &str, frame: FrameBytes, now: f64) -> PyResult<Outcome> {
-        let interface = self.interface(interface)?;
-        let now = self.pass_time(now);
+    fn process_output(&mut self, interface: Name, frame: FrameBytes, now: Moment) -> PyResult<Outcome> {
+        let interface = self.interface(&interface.0)?;
+        let now = self.pass_time(now.0);
         let mut capture = Capture::default();
         let frame = Frame { interface, bytes: &frame, offload: Offload::NONE };
         let outcome = self.pipeline.process_output(&self.snapshot, &frame, now, &mut capture);
         Ok(self.outcome(&frame, outcome.verdict, capture))
     }
 
-    fn advance(&mut self, to: f64) {
-        self.pass_time(to);
+    fn advance(&mut self, to: Moment) {
+        self.pass_time(to.0);
     }
 
     #[getter]
@@ -264,6 +265,7 @@ fn link_of(network: &Network, address: IpAddr, what: &str) -> PyResult<Interface
 fn find_interface(network: &Network, name: &str) -> PyResult<InterfaceId> {
     network.interface_named(name).ok_or_else(|| {
         let known = network.interfaces().iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(" ");
+        let name = name.chars().take(100).collect::<String>();
         errors::interface(format!("no interface {name:?}; the engine has {known}"))
     })
 }

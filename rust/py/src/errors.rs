@@ -23,6 +23,27 @@ pub fn configured(error: &ConfigError) -> PyErr {
     .unwrap_or_else(|error: PyErr| error)
 }
 
+/// A value that is not what it has to be; `field` is what it belongs to.
+pub fn refused(expected: &str, value: &Bound<'_, PyAny>, field: &str) -> PyErr {
+    let refused = || value.py().import("fastlvs.checks")?.getattr("refused")?.call1((expected, value, field));
+    refused().map_or_else(|error: PyErr| error, PyErr::from_value)
+}
+
+/// A key of a kind that names nothing there.
+pub fn no_key(message: impl ToString) -> PyErr {
+    raised("ArgumentError", message)
+}
+
+/// What was asked for by its name or place and is not there.
+pub fn missing(message: impl ToString) -> PyErr {
+    raised("MissingError", message)
+}
+
+/// Something that the machine lacks.
+pub fn platform(message: impl ToString) -> PyErr {
+    raised("PlatformError", message)
+}
+
 /// An interface that is not there.
 pub fn interface(message: impl ToString) -> PyErr {
     raised("InterfaceError", message)
@@ -35,7 +56,7 @@ pub fn director(error: Error) -> PyErr {
         Error::Services(error) => configuration(error, None),
         Error::Capability { .. } => raised("CapabilityError", error),
         Error::Interface { .. } => interface(error),
-        Error::Platform { .. } => raised("PlatformError", error),
+        Error::Platform { .. } => platform(error),
         _ => raised("FastlvsError", error),
     }
 }

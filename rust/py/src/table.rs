@@ -3,13 +3,13 @@
 
 use crate::columns::{self, Endpoints, Words, column, place, text};
 use crate::convert::{self, Text};
+use crate::errors;
 use crate::scheduler::Schedulers;
 use crate::service::{flag_names, protocol_name};
 use fastlvs_core::service::{
     Method, RealServer, ServiceAddress, ServiceTable, Statistics, StatisticsValues, VirtualService,
 };
 use numpy::PyArray1;
-use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
 use std::collections::HashSet;
@@ -61,15 +61,15 @@ impl Services {
 
     /// A service by its place, or by anything that names it.
     fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<Service> {
-        if let Ok(index) = key.extract() {
-            return Ok(self.services[place(index, self.services.len())?].clone());
+        if key.hasattr("__index__")? {
+            return Ok(self.services[place(key, self.services.len())?].clone());
         }
         let service_key = key.py().import("fastlvs.service")?.getattr("service_key")?;
         let (protocol, Text(address)) =
             service_key.call1((key,))?.extract::<(String, Text<ServiceAddress>)>()?;
         let named = |s: &&Service| s.protocol() == protocol && s.service.key().address() == address;
         let found = self.services.iter().find(named).cloned();
-        found.ok_or_else(|| PyKeyError::new_err(format!("no service {protocol} {address}")))
+        found.ok_or_else(|| errors::missing(format!("no service {protocol} {address}")))
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -241,7 +241,7 @@ impl Servers {
         self.0.len()
     }
 
-    fn __getitem__(&self, index: isize) -> PyResult<Server> {
+    fn __getitem__(&self, index: &Bound<'_, PyAny>) -> PyResult<Server> {
         Ok(Server(Arc::clone(&self.0[place(index, self.0.len())?])))
     }
 
