@@ -12,7 +12,7 @@ from __future__ import annotations
 from fastlvs import RealServer, VirtualService
 from fastlvs.lab import Lab, topology
 from fastlvs.lab.host import Host
-from fastlvs.service import Forwarding
+from fastlvs.server import Forwarding
 
 MTU = 1400
 """Of the narrow links."""

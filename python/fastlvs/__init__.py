@@ -6,6 +6,7 @@ machine's interfaces; an :class:`Engine` takes frames by hand. Importing needs n
 
 from fastlvs._core import Connection, Connections, Flow, Outcome, Server, Servers, Service, Services
 from fastlvs._core import __version__ as __version__
+from fastlvs.changes import Change
 from fastlvs.director import Director, DirectorCounters
 from fastlvs.engine import Engine
 from fastlvs.errors import (
@@ -20,7 +21,8 @@ from fastlvs.errors import (
 from fastlvs.marks import Mark
 from fastlvs.network import Endpoint, EndpointRange, Interface, Route
 from fastlvs.schedulers import Scheduler
-from fastlvs.service import Change, Forwarding, RealServer, VirtualService
+from fastlvs.server import Forwarding, RealServer
+from fastlvs.service import VirtualService
 from fastlvs.settings import Settings
 from fastlvs.statistics import Counters, Statistics
 from fastlvs.verdict import DropReason, Verdict

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from fastlvs.engine import FrameLike
 from fastlvs.marks import Mark
-from fastlvs.network import Endpoint, Interface, Route, ServiceAddress
-from fastlvs.service import Forwarding, ProtocolName, ServiceLike, VirtualService
+from fastlvs.network import Endpoint, Interface, ProtocolName, Route, ServiceAddress
+from fastlvs.server import Forwarding
+from fastlvs.service import ServiceLike, VirtualService
 from fastlvs.settings import Settings
 from fastlvs.statistics import Statistics
 from fastlvs.verdict import DropReason, Verdict

@@ -10,9 +10,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from fastlvs import _core, checks
 from fastlvs._core import Connections, Services
+from fastlvs.changes import Change, changes
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import EndpointLike
-from fastlvs.service import Change, RealServer, ServiceLike, VirtualService, changes, service_key
+from fastlvs.server import RealServer
+from fastlvs.service import ServiceLike, VirtualService, service_key
 
 __all__ = ["Balancer", "ServiceLike"]
 

@@ -32,7 +32,8 @@ from fastlvs.errors import ConfigurationError, FastlvsError
 from fastlvs.marks import Mark
 from fastlvs.network import AddressLike, EndpointLike, EndpointRange, Route, parse_neighbours
 from fastlvs.schedulers import Scheduler
-from fastlvs.service import RealServer, VirtualService
+from fastlvs.server import RealServer
+from fastlvs.service import VirtualService
 from fastlvs.settings import Settings
 from fastlvs.statistics import Counters
 

@@ -28,7 +28,8 @@ from fastlvs.network import (
     parse_neighbours,
     parse_network,
 )
-from fastlvs.service import RealServer, ServiceLike, VirtualService, service_key
+from fastlvs.server import RealServer
+from fastlvs.service import ServiceLike, VirtualService, service_key
 from fastlvs.settings import Settings
 from fastlvs.statistics import Counters
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from fastlvs import checks
-from fastlvs.network import NetworkLike, parse_network, port_range
-from fastlvs.service import ProtocolName
+from fastlvs.network import NetworkLike, ProtocolName, parse_network, port_range
 
 __all__ = ["Mark"]
 

@@ -24,6 +24,7 @@ __all__ = [
     "Interface",
     "InterfaceLike",
     "NetworkLike",
+    "ProtocolName",
     "Route",
     "ServiceAddress",
     "ServiceAddressLike",
@@ -43,6 +44,9 @@ RouteKind: TypeAlias = Literal["unicast", "local", "unreachable", "blackhole", "
 """What a route does, in the words of ``ip route``."""
 
 ROUTE_KINDS: tuple[RouteKind, ...] = get_args(RouteKind)
+
+ProtocolName: TypeAlias = Literal["tcp", "udp", "sctp", "fwm"]
+"""A transport protocol; ``"fwm"`` for the service of a mark, as ipvsadm lists it."""
 
 EndpointLike: TypeAlias = AddressLike | tuple[AddressLike, int]
 """``"192.0.2.10:80"``, ``"[2001:db8::1]:80"``, ``("192.0.2.10", 80)``, or an :class:`Endpoint`."""

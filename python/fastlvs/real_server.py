@@ -22,7 +22,7 @@ from textwrap import dedent, wrap
 from fastlvs import checks
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import AddressLike, parse_address
-from fastlvs.service import Forwarding, ForwardingLike, parse_forwarding
+from fastlvs.server import Forwarding, ForwardingLike, parse_forwarding
 
 __all__ = ["ROUTING_TABLES", "Step", "add", "script", "steps"]
 

@@ -1,4 +1,4 @@
-"""What is to be balanced: virtual services and their real servers, as plain values.
+"""What is to be balanced: virtual services, as plain values.
 
 They say what you want and never change. :meth:`Engine.apply` makes the engine agree with them; what it then
 has (connections, counters) is read from :attr:`Engine.services`.
@@ -6,165 +6,33 @@ has (connections, counters) is read from :attr:`Engine.services`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastlvs import _core, checks
 from fastlvs.errors import ArgumentError, ConfigurationError
 from fastlvs.network import (
     Endpoint,
     EndpointLike,
+    ProtocolName,
     ServiceAddress,
     ServiceAddressLike,
     service_address,
 )
+from fastlvs.schedulers import Scheduler
+from fastlvs.server import Forwarding, ForwardingLike, RealServer, parse_forwarding
+from fastlvs.timeouts import parse_timeouts
 
 if TYPE_CHECKING:
     from fastlvs._core import Service
-    from fastlvs.schedulers import Scheduler
 
 __all__ = [
-    "Change",
-    "Forwarding",
-    "ForwardingLike",
-    "ProtocolName",
-    "RealServer",
     "ServiceLike",
     "VirtualService",
-    "parse_forwarding",
-    "parse_timeouts",
     "service_key",
 ]
-
-ProtocolName: TypeAlias = Literal["tcp", "udp", "sctp", "fwm"]
-"""A transport protocol; ``"fwm"`` for the service of a mark, as ipvsadm lists it."""
-
-Tunnel: TypeAlias = Literal["ipip", "gue", "gre"]
-"""What a tunnel is made of (``ipvsadm --tun-type``)."""
-
-TunnelFlags: TypeAlias = Literal["nocsum", "csum", "remcsum"]
-"""What of a tunnel is checked (``ipvsadm --tun-nocsum``, ``--tun-csum``, ``--tun-remcsum``)."""
-
-TUNNELS: tuple[Tunnel, ...] = get_args(Tunnel)
-TUNNEL_FLAGS: tuple[TunnelFlags, ...] = get_args(TunnelFlags)
-
-
-class Forwarding(StrEnum):
-    """How packets reach a real server. ``Forwarding("nat")`` takes every word that ipvsadm or people use."""
-
-    MASQUERADING = "masquerading"
-    """NAT: destination address and port are rewritten; replies have to pass the director."""
-    GATEWAYING = "gatewaying"
-    """Direct routing: only the link-layer destination changes; the server holds the VIP too."""
-    TUNNELING = "tunneling"
-    """The packet travels in an IP packet of its own to a server that may be on any network."""
-
-    NAT = MASQUERADING
-    DR = GATEWAYING
-    TUN = TUNNELING
-
-    @classmethod
-    def _missing_(cls, value: object) -> Forwarding:
-        return parse_forwarding(value)  # type: ignore[arg-type]
-
-    def __repr__(self) -> str:
-        return f"Forwarding.{self.name}"
-
-
-_WORDS = {
-    **{method.value: method for method in Forwarding},
-    "nat": Forwarding.NAT,
-    "masq": Forwarding.NAT,
-    "-m": Forwarding.NAT,
-    "dr": Forwarding.DR,
-    "gate": Forwarding.DR,
-    "route": Forwarding.DR,
-    "-g": Forwarding.DR,
-    "tun": Forwarding.TUN,
-    "tunnel": Forwarding.TUN,
-    "ipip": Forwarding.TUN,
-    "-i": Forwarding.TUN,
-}
-
-ForwardingLike: TypeAlias = Forwarding | str
-"""A :class:`Forwarding`, or a word for one: ``"nat"``, ``"masq"``, ``"dr"``, ``"gate"``, ``"tun"``…"""
-
-
-@dataclass(frozen=True, slots=True, init=False, repr=False)
-class RealServer:
-    """A real server as it is to be."""
-
-    address: Endpoint
-    """Address and port (RIP). Port 0: the service's."""
-    weight: int
-    """Its share, relative to its siblings'; 0: no new connections."""
-    forwarding: Forwarding | None
-    """How packets reach it; ``None``: as the service says."""
-    tunnel: Tunnel
-    """What a tunnel to it puts between the outer IP header and the packet: nothing, UDP and GUE, or GRE."""
-    tunnel_port: int
-    """The UDP port where it takes GUE."""
-    tunnel_flags: TunnelFlags
-    """Whether GUE's or GRE's checksum is computed. ``"remcsum"`` is ``"csum"`` for packets whose own checksum
-    is finished, and the engine finishes all."""
-    upper_threshold: int
-    """With so many connections it gets no new ones; 0: no limit."""
-    lower_threshold: int
-    """Below so many it gets new ones again; 0: three quarters of the upper threshold."""
-
-    def __init__(
-        self,
-        address: EndpointLike,
-        weight: int = 1,
-        forwarding: ForwardingLike | None = None,
-        *,
-        tunnel: Tunnel = "ipip",
-        tunnel_port: int = 0,
-        tunnel_flags: TunnelFlags = "nocsum",
-        upper_threshold: int = 0,
-        lower_threshold: int = 0,
-    ) -> None:
-        field = ("real server", address)
-        for name, value, words in (("tunnel", tunnel, TUNNELS), ("tunnel_flags", tunnel_flags, TUNNEL_FLAGS)):
-            if not isinstance(value, str) or value not in words:
-                raise checks.refused(f"{name} to be one of {', '.join(words)}", value, *field)
-        port = checks.integer(tunnel_port, "tunnel_port", 0, 65535, *field)
-        if (tunnel == "gue") != bool(port):
-            expected = "tunnel_port from 1 to 65535 with tunnel='gue' alone"
-            raise checks.refused(expected, tunnel_port, *field)
-        upper = checks.integer(upper_threshold, "an upper threshold", 0, checks.LONGEST, *field)
-        lower = checks.integer(lower_threshold, "a lower threshold", 0, checks.LONGEST, *field)
-        if lower > upper:
-            raise checks.refused(f"a lower threshold up to {upper}, the upper", lower, *field)
-        set_field = object.__setattr__
-        set_field(self, "address", Endpoint.parse(address, "real server"))
-        set_field(self, "weight", checks.integer(weight, "a weight", 0, checks.LONGEST, *field))
-        set_field(self, "forwarding", None if forwarding is None else parse_forwarding(forwarding, *field))
-        set_field(self, "tunnel", tunnel)
-        set_field(self, "tunnel_port", port)
-        set_field(self, "tunnel_flags", tunnel_flags)
-        set_field(self, "upper_threshold", upper)
-        set_field(self, "lower_threshold", lower)
-
-    def replace(self, **changes: Any) -> RealServer:
-        """The same server with other values: ``server.replace(weight=0)``."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        checks.arguments(changes, values)
-        return RealServer(**(values | changes))
-
-    def __repr__(self) -> str:
-        address = str(self.address if self.address.port else self.address.address)
-        weight = "" if self.weight == 1 else f", weight={self.weight}"
-        forwarding = "" if self.forwarding is None else f', forwarding="{self.forwarding}"'
-        tunnel = "" if self.tunnel == "ipip" else f', tunnel="{self.tunnel}"'
-        tunnel += f", tunnel_port={self.tunnel_port}" if self.tunnel_port else ""
-        tunnel += "" if self.tunnel_flags == "nocsum" else f', tunnel_flags="{self.tunnel_flags}"'
-        upper = f", upper_threshold={self.upper_threshold}" if self.upper_threshold else ""
-        lower = f", lower_threshold={self.lower_threshold}" if self.lower_threshold else ""
-        return f'RealServer("{address}"{weight}{forwarding}{tunnel}{upper}{lower})'
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -383,52 +251,6 @@ def service_key(service: ServiceLike) -> tuple[str, ServiceAddress]:
     return "fwm", Endpoint(_mark_address(address, ipv6=protocol == "fwm6"), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference that :meth:`Engine.apply` made."""
-
-    action: Literal["added", "edited", "removed"]
-    service: VirtualService
-    """The service, as it is afterwards (or was, if it was removed)."""
-    server: RealServer | None = None
-    """The real server that was added, edited or removed; ``None``: the service itself."""
-
-    def __str__(self) -> str:
-        server = f": real server {self.server.address}" if self.server else ""
-        return f"{self.action} service {self.service.name}{server}"
-
-
-def changes(before: Iterable[VirtualService], after: Iterable[VirtualService]) -> Iterator[Change]:
-    """What has to be done to get from one wish to another, service by service."""
-    old, new = ({service.key: service for service in services} for services in (before, after))
-    for key in old.keys() - new.keys():
-        yield Change("removed", old[key])
-    for key, service in new.items():
-        was = old.get(key)
-        if was is None:
-            yield Change("added", service)
-        else:
-            yield from _service_changes(was, service)
-
-
-def _service_changes(before: VirtualService, after: VirtualService) -> Iterator[Change]:
-    if before.with_servers(()) != after.with_servers(()):
-        yield Change("edited", after)
-    for server in before.servers:
-        if after.server(server) is None:
-            yield Change("removed", after, server)
-    for server in after.servers:
-        was = before.server(server)
-        if was is None:
-            yield Change("added", after, server)
-        elif _settled(was, before) != _settled(server, after):
-            yield Change("edited", after, server)
-
-
-def _settled(server: RealServer, service: VirtualService) -> RealServer:
-    return server.replace(forwarding=service.forwarding_of(server))
-
-
 def _real_server(value: RealServer, name: str) -> RealServer:
     if not isinstance(value, RealServer):
         raise checks.refused("a RealServer", value, "service", name)
@@ -439,16 +261,6 @@ def _with_port(server: RealServer, port: int) -> RealServer:
     if server.address.port:
         return server
     return server.replace(address=Endpoint(server.address.address, port))
-
-
-def parse_forwarding(value: ForwardingLike, *field: object) -> Forwarding:
-    """The forwarding method that ``value`` names; ``field`` is what an error calls it."""
-    method = _WORDS.get(value.lower()) if isinstance(value, str) else None
-    if method is None:
-        raise checks.refused(
-            "a forwarding method: nat, dr or tun, or ipvsadm's words for them", value, *field
-        )
-    return method
 
 
 def _scheduler(value: str | Scheduler, field: str) -> str | Scheduler:
@@ -512,22 +324,6 @@ def _netmask(
         else:
             return family((1 << bits) - (1 << bits - length))
     raise checks.refused(f"a netmask like '255.255.255.0', or from 1 to {bits} leading bits", value, field)
-
-
-def parse_timeouts(
-    timeouts: Mapping[str, float] | Iterable[tuple[str, float]], field: str
-) -> tuple[tuple[str, float], ...]:
-    """Timeouts by state, checked; ``field`` is what an error calls them."""
-    try:
-        given = dict(checks.several(timeouts, "states", field) if isinstance(timeouts, str) else timeouts)
-    except (TypeError, ValueError):
-        expected = "seconds by the names of states, like {'tcp_established': 60.0}"
-        raise checks.refused(expected, timeouts, field) from None
-    for name in given:
-        if not isinstance(name, str) or name not in _core.TIMEOUTS:
-            message = f"unknown timeout {checks.shown(name)}; expected one of {' '.join(_core.TIMEOUTS)}"
-            raise ConfigurationError(message, field=field)
-    return tuple((name, checks.seconds(given[name], field, of=name)) for name in sorted(given))
 
 
 def _mark_address(mark: int, ipv6: bool) -> IPv4Address | IPv6Address:

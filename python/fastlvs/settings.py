@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fastlvs import checks
-from fastlvs.service import parse_timeouts
+from fastlvs.timeouts import parse_timeouts
 
 __all__ = ["Settings"]
 

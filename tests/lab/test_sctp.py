@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastlvs.lab import Lab
-from fastlvs.service import Forwarding
+from fastlvs.server import Forwarding
 from remote import Remote
 
 PORT = 5300

@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 import fastlvs as lvs
-from fastlvs.service import changes, service_key
+from fastlvs.changes import changes
+from fastlvs.service import service_key
 
 WEB = lvs.VirtualService(
     "tcp",

@@ -29,7 +29,7 @@ from rich.progress import (
 from fastlvs.demo import matrix, report, way
 from fastlvs.demo.expectation import SCHEDULERS
 from fastlvs.lab import DirectorProcess, Lab, LabError
-from fastlvs.service import Forwarding
+from fastlvs.server import Forwarding
 
 __all__ = ["add"]
 

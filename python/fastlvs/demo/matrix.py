@@ -10,7 +10,8 @@ from typing import Any
 
 from fastlvs.demo.expectation import COUNTING, SCHEDULERS, Expectation, Load, expected
 from fastlvs.lab import Answer, Host, Lab
-from fastlvs.service import Forwarding, RealServer, VirtualService
+from fastlvs.server import Forwarding, RealServer
+from fastlvs.service import VirtualService
 
 __all__ = [
     "METHODS",

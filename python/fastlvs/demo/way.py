@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import fastlvs
 from fastlvs.demo.matrix import METHODS, PATIENCE, probe_service
 from fastlvs.lab import Captured, Lab, LabError
-from fastlvs.service import Forwarding
+from fastlvs.server import Forwarding
 
 __all__ = ["Segment", "Way", "follow", "segment", "tell"]
 

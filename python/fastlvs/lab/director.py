@@ -17,7 +17,8 @@ from fastlvs.errors import ConfigurationError, PlatformError
 from fastlvs.lab.host import Host
 from fastlvs.lab.sandbox import SOON, LabError, first_line
 from fastlvs.marks import Mark
-from fastlvs.service import Forwarding, RealServer, VirtualService
+from fastlvs.server import Forwarding, RealServer
+from fastlvs.service import VirtualService
 
 __all__ = ["DirectorProcess", "director_program", "director_toml"]
 

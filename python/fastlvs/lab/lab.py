@@ -11,7 +11,8 @@ from fastlvs.lab.director import DirectorProcess, director_toml
 from fastlvs.lab.host import Host
 from fastlvs.lab.sandbox import Sandbox
 from fastlvs.network import AddressLike
-from fastlvs.service import Forwarding, ForwardingLike, RealServer, VirtualService
+from fastlvs.server import Forwarding, ForwardingLike, RealServer
+from fastlvs.service import VirtualService
 
 __all__ = ["Lab"]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from fastlvs import real_server
-from fastlvs.service import Forwarding
+from fastlvs.server import Forwarding
 
 __all__ = [
     "CLIENT",

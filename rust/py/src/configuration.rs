@@ -3,8 +3,9 @@
 use crate::convert::Text;
 use crate::engine::{WantedRoute, parse_mac};
 use crate::errors;
-use crate::service::{flag_names, protocol_name};
+
 use crate::settings::{WantedMark, WantedSettings};
+use crate::words::{flag_names, protocol_name};
 use fastlvs_core::service::{Encapsulation, ServerSpec};
 use fastlvs_director::config::{self, Place, SchedulerName, ServiceConfig, StaticNeighbour, StaticRoute};
 use pyo3::prelude::*;

@@ -2,7 +2,7 @@
 
 use crate::columns::{self, Endpoints, Words, column, place, text};
 use crate::convert;
-use crate::service::protocol_name;
+use crate::words::protocol_name;
 use fastlvs_core::conn::ConnectionView;
 use fastlvs_core::net::Protocol;
 use numpy::PyArray1;
@@ -141,7 +141,7 @@ impl Connection {
 
     #[getter]
     fn forwarding<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        py.import("fastlvs.service")?.getattr("Forwarding")?.call1((self.0.method.name(),))
+        py.import("fastlvs.server")?.getattr("Forwarding")?.call1((self.0.method.name(),))
     }
 
     #[getter]

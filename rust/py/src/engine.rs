@@ -5,9 +5,10 @@ use crate::convert::{self, FrameBytes, Moment, Name, Text};
 use crate::errors;
 use crate::outcome::{Outcome, Way};
 use crate::scheduler::Schedulers;
-use crate::service::{self, WantedService};
+use crate::service::WantedService;
 use crate::settings::{WantedMark, WantedSettings};
 use crate::table::Services;
+use crate::words;
 use fastlvs_core::capture::Capture;
 use fastlvs_core::frame::{Frame, Offload};
 use fastlvs_core::marks::{MarkRule, Marks};
@@ -111,13 +112,13 @@ impl Engine {
 
     /// A server was edited to what it is.
     fn edited(&mut self, protocol: &str, service: Text<ServiceAddress>, server: Text<Endpoint>) {
-        let key = ServiceKey::at(service::protocol(protocol), service.0);
+        let key = ServiceKey::at(words::protocol(protocol), service.0);
         self.snapshot.services = Arc::new(self.snapshot.services.edited(&key, server.0));
     }
 
     fn zero(&self, service: Option<(String, Text<ServiceAddress>)>) {
         let key =
-            service.map(|(protocol, Text(address))| ServiceKey::at(service::protocol(&protocol), address));
+            service.map(|(protocol, Text(address))| ServiceKey::at(words::protocol(&protocol), address));
         self.snapshot.services.zero(key.as_ref());
     }
 

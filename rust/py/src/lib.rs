@@ -16,9 +16,11 @@ mod errors;
 mod logs;
 mod outcome;
 mod scheduler;
+mod servers;
 mod service;
 mod settings;
 mod table;
+mod words;
 
 /// The engine and the director of fastlvs, in Rust.
 #[pyo3::pymodule(gil_used = true)]
@@ -42,9 +44,11 @@ mod _core {
     #[pymodule_export]
     use crate::scheduler::Flow;
     #[pymodule_export]
+    use crate::servers::{Server, Servers};
+    #[pymodule_export]
     use crate::service::check_service;
     #[pymodule_export]
-    use crate::table::{Server, Servers, Service, Services};
+    use crate::table::{Service, Services};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

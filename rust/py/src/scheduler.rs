@@ -2,7 +2,7 @@
 
 use crate::convert::{self, Text};
 use crate::errors;
-use crate::table::{Server, Servers};
+use crate::servers::{Server, Servers};
 use fastlvs_core::net::Endpoint;
 use fastlvs_core::scheduler::{self, Flow as CoreFlow, NAMES, Request, Scheduler, Selection, ServerEvent};
 use fastlvs_core::service::{ServerId, ServiceKey};
@@ -89,7 +89,7 @@ impl PythonScheduler {
             return Ok(Some(Selection::NoServer));
         } else if let Ok(server) = answer.cast::<Server>() {
             servers.iter().position(|s| s.id() == server.get().0.id())
-        } else if answer.is_instance(REAL_SERVER.import(answer.py(), "fastlvs.service", "RealServer")?)? {
+        } else if answer.is_instance(REAL_SERVER.import(answer.py(), "fastlvs.server", "RealServer")?)? {
             let Text(mut wanted) = answer.getattr("address")?.extract::<Text<Endpoint>>()?;
             wanted.port = if wanted.port == 0 { self.service.address.port } else { wanted.port };
             servers.iter().position(|s| s.endpoint() == wanted)

@@ -3,8 +3,8 @@
 use crate::convert::Text;
 use crate::errors;
 use crate::scheduler::{PythonScheduler, Schedulers};
-use fastlvs_core::conn::State;
-use fastlvs_core::net::{Endpoint, Protocol};
+use crate::words::{protocol, state};
+use fastlvs_core::net::Endpoint;
 use fastlvs_core::scheduler::SchedulerFlags;
 use fastlvs_core::service::{
     Encapsulation, Method, Persistence, SchedulerSpec, ServerSpec, ServiceAddress, ServiceKey, ServiceSpec,
@@ -14,37 +14,6 @@ use pyo3::prelude::*;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-
-/// The protocol of that name: `fwm` for those of marked packets, which may be any.
-pub fn protocol(name: &str) -> Protocol {
-    match name {
-        "tcp" => Protocol::TCP,
-        "udp" => Protocol::UDP,
-        "sctp" => Protocol::SCTP,
-        _ => Protocol::ANY,
-    }
-}
-
-/// The name of a protocol of a service.
-pub fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::TCP => "tcp",
-        Protocol::UDP => "udp",
-        Protocol::SCTP => "sctp",
-        _ => "fwm",
-    }
-}
-
-/// The names of the options of a scheduler: `sh-port`.
-pub fn flag_names<C: FromIterator<String>>(flags: SchedulerFlags, scheduler: &str) -> C {
-    let set = [("fallback", flags.fallback), ("port", flags.port)].into_iter().filter(|(_, is)| *is);
-    set.map(|(flag, _)| format!("{scheduler}-{flag}")).collect()
-}
-
-/// The state whose timeout has that name.
-pub fn state(name: &str) -> Option<State> {
-    State::all().find(|state| state.timeout_name() == name)
-}
 
 /// A `fastlvs.VirtualService`.
 #[derive(FromPyObject)]

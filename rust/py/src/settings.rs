@@ -1,7 +1,7 @@
 //! How an engine behaves and what it marks, read from the dataclasses of `fastlvs.settings` and `fastlvs.marks`.
 
 use crate::convert::Text;
-use crate::service::{protocol, state};
+use crate::words::{protocol, state};
 use fastlvs_core::conn::{State, TcpState};
 use fastlvs_core::marks::MarkRule;
 use fastlvs_core::net::Prefix;
