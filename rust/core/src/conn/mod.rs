@@ -1,6 +1,7 @@
 //! Connections: what is remembered of each flow, how it is found, when it is forgotten.
 
 mod connection;
+mod direction;
 mod sctp_state;
 mod state;
 mod table;
@@ -10,8 +11,9 @@ mod thinning;
 mod wheel;
 
 pub use connection::{Connection, ConnectionId, ConnectionView};
+pub use direction::Direction;
 pub use sctp_state::{SctpEvent, SctpState};
-pub use state::{Direction, Event, State};
+pub use state::{Event, State};
 pub(crate) use table::NEXT_TICK;
 pub use table::{ConnectionTable, Found, Rules};
 pub use tcp_state::TcpState;

@@ -1,19 +1,8 @@
 //! States of connections, whatever their protocol, and what moves them.
 
-use super::{SctpEvent, SctpState, TcpState};
+use super::{Direction, SctpEvent, SctpState, TcpState};
 use crate::net::Protocol;
 use crate::packet::{Packet, TcpFlags};
-
-/// Which way a packet of a connection goes, as the state machines see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Client to server.
-    Input,
-    /// Server to client.
-    Output,
-    /// Client to server, while no packet of the server has passed.
-    InputOnly,
-}
 
 /// The state of a connection, by its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

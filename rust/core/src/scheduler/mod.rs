@@ -5,6 +5,7 @@
 //! changes. What a choice changes (a pointer, a cache) is shared, lock-free, by all snapshots and all
 //! workers: atomics behind an `Arc` that [`Scheduler::successor`] hands on.
 
+mod contract;
 mod hash;
 mod hashed;
 mod heaviest;
@@ -17,104 +18,11 @@ mod rr;
 mod twos;
 mod wrr;
 
+pub use contract::{Flow, Request, Scheduler, SchedulerFlags, Selection, ServerEvent, Servers};
 pub(crate) use maglev::MOST_SERVERS as MOST_MH_SERVERS;
 
-use crate::net::{Endpoint, Protocol};
-use crate::service::{RealServer, ServerId};
-use crate::settings::Settings;
 use crate::time::Instant;
-use std::fmt::Debug;
 use std::sync::Arc;
-
-/// What a scheduler may know of the packet that opens a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
-    /// The transport protocol.
-    pub protocol: Protocol,
-    /// Who asks (CIP and its port).
-    pub client: Endpoint,
-    /// What is asked for: the packet's destination (VIP and its port).
-    pub destination: Endpoint,
-}
-
-/// What a scheduler is asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The packet that opens a connection.
-    pub flow: Flow,
-    /// When it came.
-    pub now: Instant,
-    /// The options of the service's scheduler, as they are now.
-    pub flags: SchedulerFlags,
-    /// How the engine behaves.
-    pub settings: &'a Settings,
-    /// A number that nobody can foretell, for those who choose by lot.
-    pub random: u64,
-}
-
-/// Options of the hashing schedulers (`ipvsadm --sched-flags`). The others have none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SchedulerFlags {
-    /// Whether another server is looked for when the one that the hash names may not be chosen
-    /// (`sh-fallback`, `mh-fallback`).
-    pub fallback: bool,
-    /// Whether the client's port is hashed too (`sh-port`, `mh-port`).
-    pub port: bool,
-}
-
-/// The real servers of a service, in the kernel's list order: newest first.
-pub type Servers<'a> = &'a [Arc<RealServer>];
-
-/// A scheduler's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Selection {
-    /// The server at this place of the list.
-    Server(usize),
-    /// No server may be chosen.
-    NoServer,
-}
-
-impl From<Option<usize>> for Selection {
-    fn from(place: Option<usize>) -> Self {
-        place.map_or(Self::NoServer, Self::Server)
-    }
-}
-
-/// What happened to the list of servers. The list given beside it is the one after the event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerEvent {
-    /// A server was put at the head of the list.
-    Added(ServerId),
-    /// A server was taken out; `predecessor` stood before it (`None`: it was the head).
-    Removed {
-        /// Who was taken out.
-        server: ServerId,
-        /// Who stood before it.
-        predecessor: Option<ServerId>,
-    },
-    /// A server's weight or thresholds changed.
-    Edited(ServerId),
-}
-
-/// Chooses real servers. Implementations are shared by all workers and must not block.
-pub trait Scheduler: Debug + Send + Sync {
-    /// The name that `ipvsadm` knows it by, or the user's.
-    fn name(&self) -> &str;
-
-    /// Chooses a server for a new connection.
-    fn select(&self, request: &Request<'_>, servers: Servers<'_>) -> Selection;
-
-    /// The scheduler of the next snapshot, after `event`, for the list `servers`. It shares the
-    /// mutable state with this one; one that keeps nothing about the list returns itself.
-    fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler>;
-
-    /// Whether it remembers this server, which may be a deleted one: as long as it does, the server is kept, and
-    /// comes back as the same when it is added again.
-    fn remembers(&self, _server: ServerId) -> bool {
-        false
-    }
-}
 
 /// The names of the built-in schedulers, as `ipvsadm` knows them.
 pub const NAMES: [&str; 14] =
@@ -148,7 +56,9 @@ pub fn named(name: &str, servers: Servers<'_>, now: Instant) -> Option<Arc<dyn S
 #[cfg(test)]
 mod testing {
     use super::*;
-    use crate::service::Method;
+    use crate::net::{Endpoint, Protocol};
+    use crate::service::{Method, RealServer, ServerId};
+    use crate::settings::Settings;
 
     /// Servers with these weights, in list order.
     pub fn servers(weights: &[u32]) -> Vec<Arc<RealServer>> {
