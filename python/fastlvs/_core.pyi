@@ -31,8 +31,8 @@ __all__ = [
     "Servers",
     "Service",
     "Services",
+    "Spec",
     "__version__",
-    "check_service",
 ]
 
 __version__: Final[str]
@@ -43,8 +43,15 @@ SCHEDULERS: Final[tuple[str, ...]]
 TIMEOUTS: Final[tuple[str, ...]]
 """The names of the states that have timeouts."""
 
-def check_service(service: VirtualService) -> None:
-    """Raises `ConfigurationError` for what is wrong with a service."""
+@final
+class Spec:
+    """A virtual service, converted and checked."""
+
+    def __new__(cls, service: VirtualService) -> Spec:
+        """Raises `ConfigurationError` for what is wrong with a service."""
+    def changes(self, before: Spec) -> tuple[bool, list[int], list[tuple[int, bool]]]:
+        """What differs from `before`, a spec of the same service: whether the service itself does; the places
+        of the servers in `before` that are gone; of those here that are new (true) or others (false)."""
 
 @final
 class Engine:
@@ -66,7 +73,7 @@ class Engine:
     def advance(self, to: float) -> None: ...
     @property
     def now(self) -> float: ...
-    def apply(self, services: Sequence[VirtualService]) -> None: ...
+    def apply(self, services: Sequence[Spec]) -> None: ...
     def edited(self, protocol: str, service: ServiceAddress, server: Endpoint) -> None: ...
     def zero(self, service: tuple[str, ServiceAddress] | None) -> None: ...
     def services(self) -> Services: ...
@@ -102,9 +109,9 @@ class Configuration:
 class Director:
     """A running director."""
 
-    def __new__(cls, configuration: Configuration, services: Sequence[VirtualService]) -> Director: ...
-    def apply(self, services: Sequence[VirtualService]) -> None: ...
-    def reconfigure(self, configuration: Configuration, services: Sequence[VirtualService]) -> None: ...
+    def __new__(cls, configuration: Configuration, services: Sequence[Spec]) -> Director: ...
+    def apply(self, services: Sequence[Spec]) -> None: ...
+    def reconfigure(self, configuration: Configuration, services: Sequence[Spec]) -> None: ...
     def services(self) -> Services: ...
     def connections(self) -> Connections: ...
     def counters(

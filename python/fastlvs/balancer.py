@@ -10,11 +10,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from fastlvs import _core, checks
 from fastlvs._core import Connections, Services
-from fastlvs.changes import Change, changes
+from fastlvs.changes import Change, Key, changes
 from fastlvs.errors import ConfigurationError
 from fastlvs.network import EndpointLike
 from fastlvs.server import RealServer
-from fastlvs.service import ServiceLike, VirtualService, service_key
+from fastlvs.service import ServiceLike, VirtualService, service_key, spec
 
 __all__ = ["Balancer", "ServiceLike"]
 
@@ -42,13 +42,14 @@ class Balancer(ABC):
     _core: _core.Engine | _core.Director
 
     def __init__(self) -> None:
-        self._wanted: tuple[VirtualService, ...] = ()
+        self._wanted: dict[Key, VirtualService] = {}
+        """By their keys, in order. It is replaced as a whole: whoever reads it meanwhile has the old one."""
         self._changing = threading.RLock()
 
     @property
     def wanted(self) -> tuple[VirtualService, ...]:
         """The services as they were asked for: what was given to :meth:`apply`, with all edits since."""
-        return self._wanted
+        return tuple(self._wanted.values())
 
     @property
     def services(self) -> Services:
@@ -71,9 +72,11 @@ class Balancer(ABC):
             ConfigurationError: a service is defined twice. Nothing has changed then.
         """
         services = checks.items(services, VirtualService, "services")
-        self._apply(services)
-        made = tuple(changes(self._wanted, services))
-        self._wanted = services
+        wanted: dict[Key, VirtualService] = {service.key: service for service in services}
+        made = tuple(changes(self._wanted, wanted))
+        if made or len(wanted) != len(services) or list(wanted) != list(self._wanted):
+            self._core.apply([spec(service) for service in services])
+        self._wanted = wanted
         return made
 
     @_alone
@@ -83,7 +86,7 @@ class Balancer(ABC):
             raise checks.refused("a VirtualService", service, "service")
         if self._find(service) is not None:
             raise _error(service, "is already there; change it with edit_service or apply")
-        self.apply((*self._wanted, service))
+        self._follow({**self._wanted, service.key: service})
 
     @_alone
     def edit_service(self, service: ServiceLike, /, **changes: Any) -> None:
@@ -101,7 +104,9 @@ class Balancer(ABC):
     def remove_service(self, service: ServiceLike) -> None:
         """``ipvsadm -D``: a service goes, with its servers."""
         gone = self._existing(service)
-        self.apply(s for s in self._wanted if s is not gone)
+        wanted = dict(self._wanted)
+        del wanted[gone.key]
+        self._follow(wanted)
 
     @_alone
     def add_server(self, service: ServiceLike, server: RealServer) -> None:
@@ -145,19 +150,22 @@ class Balancer(ABC):
         self._replace(service, existing.without_server(server))
 
     @abstractmethod
-    def _apply(self, services: tuple[VirtualService, ...]) -> None: ...
-
-    @abstractmethod
     def _edited(self, service: VirtualService, server: RealServer) -> None:
         """A server was edited to what it is."""
 
     def _replace(self, service: ServiceLike, by: VirtualService) -> None:
-        key = service_key(service)
-        self.apply(by if s.key == key else s for s in self._wanted)
+        existing = self._existing(service)
+        if by.key == existing.key:
+            self._follow({**self._wanted, by.key: by})
+        else:  # in its place
+            self.apply(by if s is existing else s for s in self._wanted.values())
+
+    def _follow(self, wanted: dict[Key, VirtualService]) -> None:
+        self._core.apply([spec(service) for service in wanted.values()])
+        self._wanted = wanted
 
     def _find(self, service: ServiceLike) -> VirtualService | None:
-        key = service_key(service)
-        return next((s for s in self._wanted if s.key == key), None)
+        return self._wanted.get(service_key(service))
 
     def _existing(self, service: ServiceLike) -> VirtualService:
         existing = self._find(service)

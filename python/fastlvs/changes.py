@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from fastlvs.network import ServiceAddress
 from fastlvs.server import RealServer
-from fastlvs.service import VirtualService
+from fastlvs.service import VirtualService, spec
 
-__all__ = ["Change", "changes"]
+__all__ = ["Change", "Key", "changes"]
+
+Key: TypeAlias = tuple[str, ServiceAddress]
+"""What names a service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +31,24 @@ class Change:
         return f"{self.action} service {self.service.name}{server}"
 
 
-def changes(before: Iterable[VirtualService], after: Iterable[VirtualService]) -> Iterator[Change]:
-    """What has to be done to get from one wish to another, service by service."""
-    old, new = ({service.key: service for service in services} for services in (before, after))
-    for key in old.keys() - new.keys():
-        yield Change("removed", old[key])
-    for key, service in new.items():
-        was = old.get(key)
+def changes(before: Mapping[Key, VirtualService], after: Mapping[Key, VirtualService]) -> Iterator[Change]:
+    """What has to be done to get from one wish to another, service by service; both by their keys."""
+    for key, gone in before.items():
+        if key not in after:
+            yield Change("removed", gone)
+    for key, service in after.items():
+        was = before.get(key)
         if was is None:
             yield Change("added", service)
-        else:
+        elif was is not service:
             yield from _service_changes(was, service)
 
 
 def _service_changes(before: VirtualService, after: VirtualService) -> Iterator[Change]:
-    if before.with_servers(()) != after.with_servers(()):
+    differs, gone, touched = spec(after).changes(spec(before))
+    if differs or before.forwarding is not after.forwarding:
         yield Change("edited", after)
-    for server in before.servers:
-        if after.server(server) is None:
-            yield Change("removed", after, server)
-    for server in after.servers:
-        was = before.server(server)
-        if was is None:
-            yield Change("added", after, server)
-        elif _settled(was, before) != _settled(server, after):
-            yield Change("edited", after, server)
-
-
-def _settled(server: RealServer, service: VirtualService) -> RealServer:
-    return server.replace(forwarding=service.forwarding_of(server))
+    for place in gone:
+        yield Change("removed", after, before.servers[place])
+    for place, new in touched:
+        yield Change("added" if new else "edited", after, after.servers[place])

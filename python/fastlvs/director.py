@@ -33,7 +33,7 @@ from fastlvs.marks import Mark
 from fastlvs.network import AddressLike, EndpointLike, EndpointRange, Route, parse_neighbours
 from fastlvs.schedulers import Scheduler
 from fastlvs.server import RealServer
-from fastlvs.service import VirtualService
+from fastlvs.service import VirtualService, spec
 from fastlvs.settings import Settings
 from fastlvs.statistics import Counters
 
@@ -137,8 +137,8 @@ class Director(Balancer):
         """
         with self._changing:
             configuration, services = read_configuration(path, self._loaded)
-            self._core.reconfigure(configuration, services)
-            self._wanted = services
+            self._core.reconfigure(configuration, [spec(service) for service in services])
+            self._wanted = {service.key: service for service in services}
 
     @property
     def counters(self) -> DirectorCounters:
@@ -220,12 +220,9 @@ class Director(Balancer):
         super().__init__()
         self._loaded: dict[object, Scheduler] = {}
         """The schedulers that a file named: by service, and by what the file calls them."""
-        self._core = _core.Director(configuration, services)
-        self._wanted = services
+        self._core = _core.Director(configuration, [spec(service) for service in services])
+        self._wanted = {service.key: service for service in services}
         _running.add(self)
-
-    def _apply(self, services: tuple[VirtualService, ...]) -> None:
-        self._core.apply(services)
 
     def _edited(self, service: VirtualService, server: RealServer) -> None:
         pass  # wrr goes on where it is

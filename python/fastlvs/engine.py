@@ -167,9 +167,6 @@ class Engine(Balancer):
         """What was counted so far."""
         return Counters._of(self._core.counters())
 
-    def _apply(self, services: tuple[VirtualService, ...]) -> None:
-        self._core.apply(services)
-
     def _edited(self, service: VirtualService, server: RealServer) -> None:
         self._core.edited(service.protocol, service.address, server.address)
 

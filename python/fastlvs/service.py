@@ -32,11 +32,20 @@ __all__ = [
     "ServiceLike",
     "VirtualService",
     "service_key",
+    "spec",
 ]
 
 
+class _Specified:
+    """Has its spec beside its fields, so that it is neither compared nor copied with them."""
+
+    __slots__ = ("_spec",)
+
+    _spec: _core.Spec
+
+
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class VirtualService:
+class VirtualService(_Specified):
     """A virtual service as it is to be. Everything about it is checked when it is made.
 
     One of a mark, whatever its packets' addresses, protocols and ports, is made by :meth:`of_mark`.
@@ -126,7 +135,7 @@ class VirtualService:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        _core.check_service(self)
+        object.__setattr__(self, "_spec", _core.Spec(self))
 
     @classmethod
     def of_mark(cls, mark: int, *args: Any, ipv6: bool = False, **options: Any) -> VirtualService:
@@ -234,6 +243,16 @@ class VirtualService:
 ServiceLike: TypeAlias = "VirtualService | Service | tuple[str, ServiceAddressLike] | tuple[str, int]"
 """What names a service: one like it, what :attr:`Engine.services` gives, ``("tcp", "192.0.2.10:80")``, or
 ``("fwm", 7)`` (``("fwm6", 7)`` for IPv6)."""
+
+
+def spec(service: VirtualService) -> _core.Spec:
+    """The service as the engine understands it."""
+    try:
+        return service._spec
+    except AttributeError:  # a copy has the fields alone
+        made = _core.Spec(service)
+        object.__setattr__(service, "_spec", made)
+        return made
 
 
 def service_key(service: ServiceLike) -> tuple[str, ServiceAddress]:

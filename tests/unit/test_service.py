@@ -125,14 +125,15 @@ def test_what_is_no_weight_is_refused(weight: object) -> None:
 def test_changes_say_what_differs() -> None:
     other = lvs.VirtualService("udp", "192.0.2.10:53", "rr")
     after = WEB.with_server(lvs.RealServer("10.0.0.12", weight=5)).without_server("10.0.0.11:8080")
-    made = [str(change) for change in changes([WEB, other], [after.with_scheduler("sh")])]
+    now = after.with_scheduler("sh")
+    made = [str(change) for change in changes({WEB.key: WEB, other.key: other}, {now.key: now})]
     assert made == [
         "removed service udp 192.0.2.10:53",
         "edited service tcp 192.0.2.10:80",
         "removed service tcp 192.0.2.10:80: real server 10.0.0.11:8080",
         "edited service tcp 192.0.2.10:80: real server 10.0.0.12:80",
     ]
-    assert list(changes([WEB], [WEB])) == []
+    assert list(changes({WEB.key: WEB}, {WEB.key: WEB})) == []
 
 
 def test_a_service_with_everything_prints_as_it_is_written() -> None:

@@ -8,7 +8,7 @@ use crate::connections::Connections;
 use crate::errors;
 use crate::logs;
 use crate::scheduler::Schedulers;
-use crate::service::WantedService;
+use crate::service::Spec;
 use crate::table::Services;
 use fastlvs_core::service::ServiceSpec;
 use fastlvs_core::verdict::DropReason;
@@ -36,14 +36,10 @@ pub struct Director {
 #[pymethods]
 impl Director {
     #[new]
-    fn new(
-        py: Python<'_>,
-        configuration: &Configuration,
-        services: Vec<WantedService<'_>>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, configuration: &Configuration, services: Vec<Bound<'_, Spec>>) -> PyResult<Self> {
         logs::to_python();
         let mut schedulers = Schedulers::new();
-        let specs = specs(&services, &Schedulers::new(), &mut schedulers)?;
+        let specs = specs(py, &services, &Schedulers::new(), &mut schedulers)?;
         let started = py.detach(|| director::Director::start_with(&configuration.0, &specs, attached));
         Ok(Self {
             running: RwLock::new(Some(started.map_err(errors::director)?)),
@@ -52,7 +48,7 @@ impl Director {
         })
     }
 
-    fn apply(&self, py: Python<'_>, services: Vec<WantedService<'_>>) -> PyResult<()> {
+    fn apply(&self, py: Python<'_>, services: Vec<Bound<'_, Spec>>) -> PyResult<()> {
         self.change(py, &services, director::Director::apply)
     }
 
@@ -60,7 +56,7 @@ impl Director {
         &self,
         py: Python<'_>,
         configuration: &Configuration,
-        services: Vec<WantedService<'_>>,
+        services: Vec<Bound<'_, Spec>>,
     ) -> PyResult<()> {
         self.change(py, &services, |director, specs| director.reconfigure_with(&configuration.0, specs))
     }
@@ -147,11 +143,11 @@ impl Director {
     fn change(
         &self,
         py: Python<'_>,
-        services: &[WantedService<'_>],
+        services: &[Bound<'_, Spec>],
         make: impl FnOnce(&director::Director, &[ServiceSpec]) -> Result<(), Error> + Send,
     ) -> PyResult<()> {
         let mut schedulers = Schedulers::new();
-        let specs = specs(services, &self.schedulers(), &mut schedulers)?;
+        let specs = specs(py, services, &self.schedulers(), &mut schedulers)?;
         self.with(py, |director| make(director, &specs))?;
         *self.schedulers() = schedulers;
         Ok(())
@@ -192,9 +188,10 @@ fn attached(work: Box<dyn FnOnce() + Send>) {
 }
 
 fn specs(
-    services: &[WantedService<'_>],
+    py: Python<'_>,
+    services: &[Bound<'_, Spec>],
     known: &Schedulers,
     used: &mut Schedulers,
 ) -> PyResult<Vec<ServiceSpec>> {
-    services.iter().map(|service| service.spec(known, used)).collect()
+    services.iter().map(|service| service.get().spec(py, known, used)).collect()
 }

@@ -5,7 +5,7 @@ use crate::convert::{self, FrameBytes, Moment, Name, Text};
 use crate::errors;
 use crate::outcome::{Outcome, Way};
 use crate::scheduler::Schedulers;
-use crate::service::WantedService;
+use crate::service::Spec;
 use crate::settings::{WantedMark, WantedSettings};
 use crate::table::Services;
 use crate::words;
@@ -98,9 +98,9 @@ impl Engine {
         self.now.as_secs_f64()
     }
 
-    fn apply(&mut self, services: Vec<WantedService<'_>>) -> PyResult<()> {
+    fn apply(&mut self, py: Python<'_>, services: Vec<Bound<'_, Spec>>) -> PyResult<()> {
         let mut schedulers = Schedulers::new();
-        let spec = |s: &WantedService<'_>| s.spec(&self.schedulers, &mut schedulers);
+        let spec = |s: &Bound<'_, Spec>| s.get().spec(py, &self.schedulers, &mut schedulers);
         let specs = services.iter().map(spec).collect::<PyResult<Vec<_>>>()?;
         let table = self.snapshot.services.apply(&specs, self.now);
         let table = table.map_err(|error| errors::configuration(error, None))?;

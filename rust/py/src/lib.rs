@@ -46,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use crate::servers::{Server, Servers};
     #[pymodule_export]
-    use crate::service::check_service;
+    use crate::service::Spec;
     #[pymodule_export]
     use crate::table::{Service, Services};
 
