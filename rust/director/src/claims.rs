@@ -45,7 +45,11 @@ pub struct Claims {
 impl Claims {
     /// The claims for these services, of marks that these rules give, and the addresses that the engine alone has.
     #[must_use]
-    pub fn new(services: &[ServiceSpec], marks: &Marks, owned: &[IpAddr]) -> Self {
+    pub fn new<'a>(
+        services: impl IntoIterator<Item = &'a ServiceSpec>,
+        marks: &Marks,
+        owned: &[IpAddr],
+    ) -> Self {
         let mut claims = Self { owned: owned.iter().copied().collect(), ..Self::default() };
         for spec in services {
             let ways = ways(&spec.key, spec.persistence.is_some(), marks);

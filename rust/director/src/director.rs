@@ -9,7 +9,9 @@ use crate::upkeep::Upkeep;
 use crate::worker::{Links, Live, Question, Worker, WorkerCounters};
 use arc_swap::ArcSwap;
 use fastlvs_core::conn::ConnectionView;
-use fastlvs_core::service::{ServiceSpec, ServiceTable};
+use fastlvs_core::marks::{MarkRule, Marks};
+use fastlvs_core::service::{Edit, ServiceSpec, ServiceTable};
+use fastlvs_core::settings::Settings;
 use fastlvs_io::af_packet::AfPacket;
 use fastlvs_io::capability::missing_capabilities;
 use fastlvs_io::device::{Device, Receiver, Sender};
@@ -73,9 +75,9 @@ impl Director {
         let monitor = Monitor::open().map_err(Error::platform("asking the kernel for its network"))?;
         let clock = Clock::start();
         let live = Arc::new(ArcSwap::from_pointee(Live::default()));
-        let wish = Wish::new(configuration, specs);
+        let wish = Wish::new(configuration);
         let kernel = monitor.state().clone();
-        let plan = Plan::new(wish, &configuration.interfaces, kernel, Arc::clone(&live), clock)?;
+        let plan = Plan::new(wish, specs, &configuration.interfaces, kernel, Arc::clone(&live), clock)?;
         let devices = open_devices(&plan)?;
         let tap = configuration.capture.as_deref().map(|path| Tap::create(path, clock)).transpose()?;
         let host = GiveBack::open().map_err(Error::platform("opening a raw socket"))?;
@@ -139,21 +141,85 @@ impl Director {
         configuration: &Configuration,
         specs: &[ServiceSpec],
     ) -> Result<(), Error> {
-        self.plan().apply(Wish::new(configuration, specs))?;
-        self.ask(Question::ServicesChanged)
+        self.change(None, |plan| plan.apply(Wish::new(configuration), specs)).map(drop)
     }
 
-    /// Balances these services from now on. What stays keeps its connections and counters.
+    /// Balances these services from now on. What stays keeps its connections and counters. Says the generation of
+    /// what is wished for, as all changes do: how many wishes were granted.
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub fn apply(&self, specs: &[ServiceSpec]) -> Result<(), Error> {
-        {
+    pub fn apply(&self, specs: &[ServiceSpec], if_generation: Option<u64>) -> Result<u64, Error> {
+        self.change(if_generation, |plan| plan.apply(plan.wish().clone(), specs))
+    }
+
+    /// Makes these changes of the services, in this order: all of them, or none. What they are not about stays as
+    /// it is. With a generation only if no wish was granted since that one.
+    ///
+    /// # Errors
+    /// [`Error::Services`] for the first edit that is impossible, [`Error::Generation`] when somebody else was
+    /// sooner. Nothing has changed then.
+    pub fn edit(&self, edits: &[Edit], if_generation: Option<u64>) -> Result<u64, Error> {
+        self.change(if_generation, |plan| plan.edit(edits))
+    }
+
+    /// Has the engine behave like this from now on.
+    ///
+    /// # Errors
+    /// [`Error::Generation`], as for [`Director::edit`].
+    pub fn set_settings(&self, settings: Settings, if_generation: Option<u64>) -> Result<u64, Error> {
+        self.change(if_generation, |plan| plan.set(Wish { settings, ..plan.wish().clone() }))
+    }
+
+    /// Has packets bear these marks from now on.
+    ///
+    /// # Errors
+    /// As for [`Director::edit`].
+    pub fn set_marks(&self, marks: Vec<MarkRule>, if_generation: Option<u64>) -> Result<u64, Error> {
+        let marks = Arc::new(Marks::new(marks));
+        self.change(if_generation, |plan| plan.set(Wish { marks, ..plan.wish().clone() }))
+    }
+
+    /// How many wishes were granted, the first at the start. It does not count what follows from the kernel's network.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.plan().generation()
+    }
+
+    /// What is wished for: the services as they were asked for, in their order, and the generation.
+    #[must_use]
+    pub fn wanted(&self) -> (Vec<Arc<ServiceSpec>>, u64) {
+        let (services, generation) = {
+            let plan = self.plan();
+            (Arc::clone(plan.services()), plan.generation())
+        };
+        (services.services().iter().map(|service| Arc::clone(service.spec())).collect(), generation)
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.plan().wish().settings.clone()
+    }
+
+    /// The marks in force.
+    #[must_use]
+    pub fn marks(&self) -> Arc<Marks> {
+        Arc::clone(&self.plan().wish().marks)
+    }
+
+    fn change(
+        &self,
+        if_generation: Option<u64>,
+        make: impl FnOnce(&mut Plan) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
+        let generation = {
             let mut plan = self.plan();
-            let wish = plan.wish().clone().with_services(specs);
-            plan.apply(wish)?;
-        }
-        self.ask(Question::ServicesChanged)
+            plan.expect(if_generation)?;
+            make(&mut plan)?
+        };
+        self.ask(Question::ServicesChanged)?;
+        Ok(generation)
     }
 
     /// What is balanced.

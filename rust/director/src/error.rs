@@ -14,6 +14,16 @@ pub enum Error {
     /// A service or a server is impossible.
     #[error(transparent)]
     Services(#[from] SpecError),
+    /// Who wanted a change did not know of the latest.
+    #[error(
+        "expected generation {expected} of what is wished for, but it is {actual} by now: somebody else changed it"
+    )]
+    Generation {
+        /// The generation that the change was meant for.
+        expected: u64,
+        /// The one in force.
+        actual: u64,
+    },
     /// The process may not do what a director does.
     #[error(
         "missing capability {missing}: run as root, or grant it with \
@@ -60,7 +70,7 @@ impl Error {
             Self::Configuration(_) | Self::Services(_) => 3,
             Self::Capability { .. } => 4,
             Self::Interface { .. } | Self::Platform { .. } => 5,
-            Self::Ended { .. } => 1,
+            Self::Ended { .. } | Self::Generation { .. } => 1,
         }
     }
 

@@ -15,29 +15,30 @@ use fastlvs_core::marks::{MarkRule, Marks};
 use fastlvs_core::net::Prefix;
 use fastlvs_core::network::Network;
 use fastlvs_core::pipeline::Snapshot;
-use fastlvs_core::service::{ServiceSpec, ServiceTable};
+use fastlvs_core::service::{Edit, ServiceSpec, ServiceTable, VirtualService};
 use fastlvs_core::settings::Settings;
 use fastlvs_io::af_packet::RingReceiver;
 use fastlvs_io::netlink;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What a director is to do.
+/// What a director is to do, but for the services, which their table remembers as they were wished for.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// What it balances.
-    pub specs: Vec<ServiceSpec>,
-    marks: Arc<Marks>,
-    settings: Settings,
-    routes: Vec<StaticRoute>,
-    neighbours: Vec<StaticNeighbour>,
+    /// Which packets have marks.
+    pub marks: Arc<Marks>,
+    /// How the engine behaves.
+    pub settings: Settings,
+    /// Ways beside the kernel's.
+    pub routes: Vec<StaticRoute>,
+    /// Neighbours beside those that the kernel knows.
+    pub neighbours: Vec<StaticNeighbour>,
 }
 
 impl Wish {
-    /// What `configuration` says, for these services.
-    pub fn new(configuration: &Configuration, specs: &[ServiceSpec]) -> Self {
+    /// What `configuration` says.
+    pub fn new(configuration: &Configuration) -> Self {
         Self {
-            specs: specs.to_vec(),
             marks: Arc::new(Marks::new(configuration.marks.clone())),
             settings: configuration.settings.clone(),
             routes: configuration.routes.clone(),
@@ -45,28 +46,23 @@ impl Wish {
         }
     }
 
-    /// The same for other services.
-    pub fn with_services(self, specs: &[ServiceSpec]) -> Self {
-        Self { specs: specs.to_vec(), ..self }
-    }
-
     /// The network as the kernel has it, with what was wished for beside.
-    fn network(&self, kernel: &netlink::State, legs: &[Leg]) -> Network {
-        network::network(kernel, legs, &self.routes, &self.neighbours, self.vips())
+    fn network(&self, kernel: &netlink::State, legs: &[Leg], services: &ServiceTable) -> Network {
+        network::network(kernel, legs, &self.routes, &self.neighbours, self.vips(services))
     }
 
     /// The addresses that clients use. Blocks of them are routed to the director, so it needs not answer for these.
-    fn vips(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        let named = self.specs.iter().filter(|spec| spec.key.mark().is_none());
-        let named = named.filter_map(|spec| spec.key.address().alone());
-        let served = |rule: &&MarkRule| self.specs.iter().any(|spec| spec.key == rule.service());
+    fn vips<'a>(&'a self, services: &'a ServiceTable) -> impl Iterator<Item = IpAddr> + 'a {
+        let keys = services.services().iter().map(VirtualService::key);
+        let named = keys.filter(|key| key.mark().is_none()).filter_map(|key| key.address().alone());
+        let served = |rule: &&MarkRule| services.named(&rule.service()).is_some();
         let marked = self.marks.rules().iter().filter(served).map(|rule| rule.destination);
         let alone = marked.filter(|block| *block == Prefix::host(block.address()));
         named.chain(alone.map(|block| block.address()))
     }
 
-    fn claims(&self, network: &Network) -> Claims {
-        Claims::new(&self.specs, &self.marks, network.owned()).on(network)
+    fn claims(&self, services: &ServiceTable, network: &Network) -> Claims {
+        Claims::new(services.specs(), &self.marks, network.owned()).on(network)
     }
 }
 
@@ -74,6 +70,8 @@ impl Wish {
 #[derive(Debug)]
 pub struct Plan {
     wish: Wish,
+    /// Counts the wishes that were granted.
+    generation: u64,
     services: Arc<ServiceTable>,
     legs: Vec<Leg>,
     kernel: netlink::State,
@@ -91,21 +89,23 @@ impl Plan {
     /// Checks the wish and tells the kernel what to keep away from. From here on the worker had better run.
     pub fn new(
         wish: Wish,
+        specs: &[ServiceSpec],
         interfaces: &[String],
         kernel: netlink::State,
         live: Arc<ArcSwap<Live>>,
         clock: Clock,
     ) -> Result<Self, Error> {
         let legs = network::legs(&kernel, interfaces)?;
-        let services = Arc::new(ServiceTable::default().apply(&wish.specs, clock.now())?);
-        let network = wish.network(&kernel, &legs);
-        let claims = wish.claims(&network);
+        let services = Arc::new(ServiceTable::default().apply(specs, clock.now())?);
+        let network = wish.network(&kernel, &legs, &services);
+        let claims = wish.claims(&services, &network);
         let told = Claims { local: Ends::default(), ..claims.clone() };
         let names: Vec<_> = legs.iter().map(|leg| leg.name.clone()).collect();
         let table = nft::Table::new(&names, &told)?;
         let leftovers = Leftovers::default();
-        let moved = None;
-        let mut plan = Self { wish, services, legs, kernel, leftovers, table, told, moved, live, clock };
+        let (moved, generation) = (None, 1);
+        let mut plan =
+            Self { wish, generation, services, legs, kernel, leftovers, table, told, moved, live, clock };
         plan.tell(claims)?;
         plan.store(network);
         Ok(plan)
@@ -141,27 +141,58 @@ impl Plan {
         &self.kernel
     }
 
-    /// Does what `wish` says from now on. Nothing changes when it is impossible.
+    /// Counts the wishes that were granted: each makes it one more.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Refuses who knows another generation of wishes than the one in force.
+    pub const fn expect(&self, generation: Option<u64>) -> Result<(), Error> {
+        match generation {
+            Some(expected) if expected != self.generation => {
+                Err(Error::Generation { expected, actual: self.generation })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes these changes of the services, all or nothing.
+    pub fn edit(&mut self, edits: &[Edit]) -> Result<u64, Error> {
+        let services = self.services.edit(edits, self.clock.now())?;
+        self.grant(self.wish.clone(), services)
+    }
+
+    /// Balances these services from now on, and does else what `wish` says. Nothing changes when it is impossible.
+    pub fn apply(&mut self, wish: Wish, specs: &[ServiceSpec]) -> Result<u64, Error> {
+        let services = self.services.apply(specs, self.clock.now())?;
+        self.grant(wish, services)
+    }
+
+    /// Does else what `wish` says from now on, for the same services.
+    pub fn set(&mut self, wish: Wish) -> Result<u64, Error> {
+        self.grant(wish, ServiceTable::clone(&self.services))
+    }
+
+    /// Does what was wished for.
     ///
     /// The kernel is kept away from what is new before the worker knows of it, and let at what is gone long
     /// after: in between it would answer with resets.
-    pub fn apply(&mut self, wish: Wish) -> Result<(), Error> {
-        wish.specs.iter().try_for_each(ServiceSpec::check)?;
-        let network = wish.network(&self.kernel, &self.legs);
-        self.tell(wish.claims(&network).union(&self.told))?;
-        let services = Arc::new(self.services.apply(&wish.specs, self.clock.now())?);
+    fn grant(&mut self, wish: Wish, services: ServiceTable) -> Result<u64, Error> {
+        let network = wish.network(&self.kernel, &self.legs, &services);
+        self.tell(wish.claims(&services, &network).union(&self.told))?;
         self.leftovers.note((&self.services, &self.wish.marks), (&services, &wish.marks));
-        self.services = services;
+        self.services = Arc::new(services);
         self.wish = wish;
+        self.generation += 1;
         self.store(network);
-        Ok(())
+        Ok(self.generation)
     }
 
     /// Takes what the kernel says now.
     pub fn observe(&mut self, kernel: netlink::State) -> Result<(), Error> {
         self.kernel = kernel;
-        let network = self.wish.network(&self.kernel, &self.legs);
-        self.tell(self.wish.claims(&network).union(&self.told))?;
+        let network = self.wish.network(&self.kernel, &self.legs, &self.services);
+        self.tell(self.wish.claims(&self.services, &network).union(&self.told))?;
         self.store(network);
         Ok(())
     }
@@ -177,7 +208,7 @@ impl Plan {
         self.leftovers.forget_idle();
         let live = self.live.load();
         let network = &live.snapshot.network;
-        let wanted = self.wish.claims(network).union(&self.leftovers.claims()).on(network);
+        let wanted = self.wish.claims(&self.services, network).union(&self.leftovers.claims()).on(network);
         if wanted == self.told {
             return Ok(());
         }

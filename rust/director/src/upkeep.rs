@@ -142,7 +142,7 @@ impl Upkeep {
     fn hops_of_servers(&self) -> Vec<(u32, IpAddr)> {
         let plan = self.plan();
         let network: Arc<Network> = plan.published();
-        let servers = plan.wish().specs.iter().flat_map(|spec| &spec.servers);
+        let servers = plan.services().specs().flat_map(|spec| &spec.servers);
         let hop = |address| match network.path(address) {
             Some(Path::Out(output)) => {
                 Some((plan.legs()[usize::from(output.hop.interface.0)].index, output.hop.address))

@@ -60,7 +60,7 @@ impl Watch {
     /// Asks every link who has the VIPs of services that real servers hold too; nobody should answer.
     pub fn probe(&self, plan: &Plan) {
         let network = plan.published();
-        let vips = shared_vips(&plan.wish().specs);
+        let vips = shared_vips(plan.services().specs());
         for (number, (_, socket)) in self.links.iter().enumerate() {
             for vip in &vips {
                 if let Some(question) = question(&network, InterfaceId(number as u16), *vip) {
@@ -81,7 +81,7 @@ impl Watch {
         let asked = if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" };
         let known = &plan.kernel().neighbours;
         let has_mac = |address: &IpAddr| known.iter().any(|((_, a), m)| a == address && *m == mac);
-        let servers = plan.wish().specs.iter().flat_map(|spec| &spec.servers);
+        let servers = plan.services().specs().flat_map(|spec| &spec.servers);
         Some(match servers.map(|server| server.endpoint.address).find(has_mac) {
             Some(server) => format!(
                 "real server {server} ({mac}) answers {asked} for the VIP {vip} on {link}: clients reach it past \
@@ -149,8 +149,8 @@ fn question(network: &Network, interface: InterfaceId, vip: IpAddr) -> Option<Ve
 }
 
 /// The VIPs that real servers hold as well.
-fn shared_vips(specs: &[ServiceSpec]) -> HashSet<IpAddr> {
-    let shared = |spec: &&ServiceSpec| spec.servers.iter().any(|s| s.method != Method::Masquerading);
+fn shared_vips<'a>(specs: impl Iterator<Item = &'a ServiceSpec>) -> HashSet<IpAddr> {
+    let shared = |spec: &&'a ServiceSpec| spec.servers.iter().any(|s| s.method != Method::Masquerading);
     let vip = |spec: &ServiceSpec| spec.key.address().alone();
-    specs.iter().filter(shared).filter_map(vip).collect()
+    specs.filter(shared).filter_map(vip).collect()
 }

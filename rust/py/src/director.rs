@@ -49,7 +49,7 @@ impl Director {
     }
 
     fn apply(&self, py: Python<'_>, services: Vec<Bound<'_, Spec>>) -> PyResult<()> {
-        self.change(py, &services, director::Director::apply)
+        self.change(py, &services, |director, specs| director.apply(specs, None).map(drop))
     }
 
     fn reconfigure(

@@ -15,7 +15,7 @@ use fastlvs_core::marks::{MarkRule, Marks};
 use fastlvs_core::net::{Endpoint, InterfaceId, Mac, MacParseError, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
-use fastlvs_core::service::{ServiceAddress, ServiceKey};
+use fastlvs_core::service::{Edit, ServiceAddress, ServiceKey};
 use fastlvs_core::time::Instant;
 use fastlvs_core::trace::{NoTrace, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
@@ -111,9 +111,20 @@ impl Engine {
     }
 
     /// A server was edited to what it is.
-    fn edited(&mut self, protocol: &str, service: Text<ServiceAddress>, server: Text<Endpoint>) {
+    fn edited(
+        &mut self,
+        protocol: &str,
+        service: Text<ServiceAddress>,
+        server: Text<Endpoint>,
+    ) -> PyResult<()> {
         let key = ServiceKey::at(words::protocol(protocol), service.0);
-        self.snapshot.services = Arc::new(self.snapshot.services.edited(&key, server.0));
+        let services = &self.snapshot.services;
+        let wanted = services.named(&key).map(|service| &service.spec().servers);
+        let wanted = wanted.and_then(|servers| servers.iter().find(|wanted| wanted.endpoint == server.0));
+        let edit = wanted.map(|wanted| Edit::EditServer(key, *wanted));
+        let table = services.edit(edit.as_slice(), self.now);
+        self.snapshot.services = Arc::new(table.map_err(|error| errors::configuration(error, None))?);
+        Ok(())
     }
 
     fn zero(&self, service: Option<(String, Text<ServiceAddress>)>) {

@@ -1,5 +1,6 @@
 //! What is balanced: virtual services, their real servers, and the table of both.
 
+mod edit;
 mod find;
 mod load;
 mod ranges;
@@ -10,6 +11,7 @@ mod table;
 mod trash;
 mod virtual_service;
 
+pub use edit::{Edit, differences};
 pub use ranges::{ServiceAddress, ServiceAddressError, Span};
 pub use real_server::{Encapsulation, Method, RealServer, ServerId};
 pub use spec::{Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};

@@ -230,10 +230,17 @@ impl RealServer {
         self.weight() > 0 && !self.is_overloaded() && self.is_available()
     }
 
-    /// Whether it is as `spec` wishes.
-    pub(super) fn agrees_with(&self, spec: &ServerSpec) -> bool {
-        (self.method(), self.encapsulation(), self.weight()) == (spec.method, spec.encapsulation, spec.weight)
-            && self.thresholds() == (spec.upper_threshold, spec.lower_threshold)
+    /// It as an edit would give it its values.
+    pub(super) fn spec(&self) -> ServerSpec {
+        let (upper_threshold, lower_threshold) = self.thresholds();
+        ServerSpec {
+            endpoint: self.endpoint,
+            method: self.method(),
+            encapsulation: self.encapsulation(),
+            weight: self.weight(),
+            upper_threshold,
+            lower_threshold,
+        }
     }
 
     /// Takes the values of an edit.

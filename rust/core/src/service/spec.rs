@@ -5,6 +5,7 @@ use crate::conn::State;
 use crate::net::{Endpoint, Protocol};
 use crate::scheduler::{self, Scheduler, SchedulerFlags};
 use crate::time::Duration;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl fmt::Display for ServiceKey {
 }
 
 /// A virtual service as it is to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceSpec {
     /// Its name.
     pub key: ServiceKey,
@@ -150,6 +151,19 @@ pub enum SchedulerSpec {
     Custom(Arc<dyn Scheduler>),
 }
 
+impl PartialEq for SchedulerSpec {
+    /// One of the user's own is only the same as itself.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Named(one), Self::Named(other)) => one == other,
+            (Self::Custom(one), Self::Custom(other)) => {
+                std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A real server as it is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSpec {
@@ -188,6 +202,18 @@ pub enum SpecError {
     /// Two services of one name.
     #[error("service {0} is defined twice")]
     DuplicateService(ServiceKey),
+    /// A service that is to be added is there.
+    #[error("service {0} is there already")]
+    ServiceExists(ServiceKey),
+    /// A service that is to be changed or removed is not there.
+    #[error("service {0} is not there")]
+    NoService(ServiceKey),
+    /// A real server that is to be added is there.
+    #[error("service {0} has the real server {1} already")]
+    ServerExists(ServiceKey, Endpoint),
+    /// A real server that is to be changed or removed is not there.
+    #[error("service {0} has no real server {1}")]
+    NoServer(ServiceKey, Endpoint),
     /// Two servers of one name.
     #[error("service {0}: real server {1} is defined twice")]
     DuplicateServer(ServiceKey, Endpoint),
@@ -258,13 +284,22 @@ impl ServiceSpec {
                 return Err(SpecError::TooManyServers(key, self.servers.len()));
             }
         }
-        for (number, server) in self.servers.iter().enumerate() {
-            if self.servers[..number].iter().any(|s| s.endpoint == server.endpoint) {
+        let mut known = HashSet::with_capacity(self.servers.len());
+        for server in &self.servers {
+            if !known.insert(server.endpoint) {
                 return Err(SpecError::DuplicateServer(key, server.endpoint));
             }
             server.check(key)?;
         }
         Ok(())
+    }
+
+    /// Whether everything but the servers is the same.
+    pub(super) fn agrees_but_for_servers(&self, other: &Self) -> bool {
+        let Self { key, scheduler, flags, persistence, one_packet, timeouts, servers: _ } = self;
+        (key, flags, persistence, one_packet)
+            == (&other.key, &other.flags, &other.persistence, &other.one_packet)
+            && (scheduler, timeouts) == (&other.scheduler, &other.timeouts)
     }
 
     fn check_key(&self) -> Result<(), SpecError> {
@@ -286,7 +321,8 @@ impl ServiceSpec {
 }
 
 impl ServerSpec {
-    fn check(&self, key: ServiceKey) -> Result<(), SpecError> {
+    /// Says what is wrong with it as a server of that service, if anything is.
+    pub(super) fn check(&self, key: ServiceKey) -> Result<(), SpecError> {
         let endpoint = self.endpoint;
         let unicast = match endpoint.address {
             IpAddr::V4(a) => !(a.is_multicast() || a.is_broadcast() || a.is_unspecified()),

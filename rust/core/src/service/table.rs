@@ -4,12 +4,13 @@ use super::ranges::Ranges;
 use super::statistics::Passes;
 use super::trash::Trash;
 use super::{
-    RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, SpecError, Statistics, VirtualService,
+    Account, Edit, RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, SpecError, Statistics,
+    VirtualService, differences,
 };
 use crate::net::{Endpoint, Protocol};
 use crate::time::Instant;
 use foldhash::fast::RandomState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Where FTP servers take commands. Their data connections come to and from other ports, which is why this one is
@@ -24,13 +25,28 @@ const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct ServiceTable {
     services: Vec<VirtualService>,
-    places: HashMap<ServiceKey, usize, RandomState>,
-    ranges: Ranges,
-    kinds: Kinds,
+    index: Arc<Index>,
     last_id: u32,
     statistics: Arc<Statistics>,
     passes: Arc<Passes>,
     trash: Trash,
+}
+
+/// Where services stand in the table. It changes only with their names.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    places: HashMap<ServiceKey, usize, RandomState>,
+    ranges: Ranges,
+    kinds: Kinds,
+}
+
+/// A table that is being made: its services have their places, but those that are gone still have theirs.
+#[derive(Debug)]
+pub(super) struct Next {
+    table: ServiceTable,
+    gone: HashSet<usize>,
+    /// Whether services came or went.
+    renamed: bool,
 }
 
 /// Which kinds of services there are, so that none is looked for in vain.
@@ -55,7 +71,7 @@ impl ServiceTable {
     /// The service of that name.
     #[must_use]
     pub fn named(&self, key: &ServiceKey) -> Option<&VirtualService> {
-        self.places.get(key).map(|place| &self.services[*place])
+        self.index.places.get(key).map(|place| &self.services[*place])
     }
 
     /// The service for a packet: that of its mark (0: it has none), else that of its destination, else for
@@ -70,19 +86,19 @@ impl ServiceTable {
         {
             return Some(service);
         }
-        let may_be_ftp = self.kinds.ftp
+        let may_be_ftp = self.index.kinds.ftp
             && protocol == Protocol::TCP
             && (port == FTP_DATA_PORT || port >= FIRST_UNPRIVILEGED_PORT);
         on_port(port)
             .or_else(|| may_be_ftp.then(|| on_port(FTP_PORT)).flatten())
-            .or_else(|| self.kinds.any_port.then(|| on_port(0)).flatten())
-            .or_else(|| self.ranges.find(protocol, destination).map(|place| &self.services[place]))
+            .or_else(|| self.index.kinds.any_port.then(|| on_port(0)).flatten())
+            .or_else(|| self.index.ranges.find(protocol, destination).map(|place| &self.services[place]))
     }
 
     /// Whether there is any service of this address family: packets of the other pass the engine by.
     #[must_use]
-    pub const fn serves(&self, ipv4: bool) -> bool {
-        if ipv4 { self.kinds.ipv4 } else { self.kinds.ipv6 }
+    pub fn serves(&self, ipv4: bool) -> bool {
+        if ipv4 { self.index.kinds.ipv4 } else { self.index.kinds.ipv6 }
     }
 
     /// All services, in the order of the wish.
@@ -119,92 +135,158 @@ impl ServiceTable {
         }
     }
 
-    /// The table that agrees with `specs`, from `now` on. Services and servers that stay are kept by
-    /// identity, with their counters and connections; so is a server that comes back to a service of the
-    /// same name within two minutes of its last connection. Everything is checked before anything changes.
+    /// The table that agrees with `specs`, from `now` on: that after the [`differences`]. Services and servers that
+    /// stay are kept by identity, with their counters and connections; so is a server that comes back to a service of
+    /// the same name within two minutes of its last connection. Everything is checked before anything changes.
     pub fn apply(&self, specs: &[ServiceSpec], now: Instant) -> Result<Self, SpecError> {
-        let mut places = HashMap::default();
-        for (place, spec) in specs.iter().enumerate() {
+        let mut known = HashSet::with_capacity(specs.len());
+        for spec in specs {
             spec.check()?;
-            if places.insert(spec.key, place).is_some() {
+            if !known.insert(spec.key) {
                 return Err(SpecError::DuplicateService(spec.key));
             }
         }
-        let remembered = |service: &ServiceKey, server| {
-            let of = self.places.get(service).map(|place| &self.services[*place]);
-            of.is_some_and(|service| service.scheduler().remembers(server))
-        };
-        let mut trash = self.trash.at(now, remembered);
-        for gone in self.services.iter().filter(|service| !places.contains_key(service.key())) {
-            for server in gone.servers() {
-                trash.take(gone, Arc::clone(server), now);
-            }
-        }
-        let mut next = Self {
-            services: Vec::with_capacity(specs.len()),
-            places,
-            ranges: Ranges::new(specs.iter().map(|spec| &spec.key)),
-            kinds: Kinds::of(specs),
-            last_id: self.last_id,
-            statistics: Arc::clone(&self.statistics),
-            passes: Arc::clone(&self.passes),
-            trash,
-        };
-        for spec in specs {
-            let service = next.agree(spec, self.named(&spec.key).cloned(), now);
-            next.services.push(service);
-        }
+        let mut next = self.edit(&differences(self.specs(), specs), now)?;
+        next.put_in_order(specs);
         Ok(next)
     }
 
-    /// The table after an edit of a server that gave it the values that it has: its scheduler hears of it as
-    /// of any other edit.
-    #[must_use]
-    pub fn edited(&self, service: &ServiceKey, server: Endpoint) -> Self {
-        let mut next = self.clone();
-        if let Some(place) = self.places.get(service) {
-            next.services[*place].tell_of_edit(server);
-        }
-        next
+    /// What was wished for, in this order.
+    pub fn specs(&self) -> impl Iterator<Item = &ServiceSpec> {
+        self.services.iter().map(|service| &**service.spec())
     }
 
-    /// The service as `spec` wishes it, from what it was.
-    fn agree(&mut self, spec: &ServiceSpec, known: Option<VirtualService>, now: Instant) -> VirtualService {
-        let anew = || VirtualService::new(spec, self.trash.account_of(&spec.key), now);
-        let mut service = known.unwrap_or_else(anew);
+    /// This table at `now`, about to be changed.
+    pub(super) fn next(&self, now: Instant) -> Next {
+        let remembered = |service: &ServiceKey, server| {
+            self.named(service).is_some_and(|service| service.scheduler().remembers(server))
+        };
+        let table = Self { trash: self.trash.at(now, remembered), ..self.clone() };
+        Next { table, gone: HashSet::new(), renamed: false }
+    }
+
+    /// Has services, and what was wished of their servers, stand as in `specs`, which it agrees with.
+    fn put_in_order(&mut self, specs: &[ServiceSpec]) {
+        if !self.services.iter().map(VirtualService::key).eq(specs.iter().map(|spec| &spec.key)) {
+            let places: HashMap<_, _> = specs.iter().enumerate().map(|(n, spec)| (spec.key, n)).collect();
+            self.services.sort_by_key(|service| places.get(service.key()).copied());
+            self.index = Arc::new(Index::of(&self.services));
+        }
+        for (service, spec) in self.services.iter_mut().zip(specs) {
+            if service.spec().servers != spec.servers {
+                service.set_spec(Arc::new(spec.clone()));
+            }
+        }
+    }
+}
+
+impl Next {
+    /// Makes an edit that is known to be possible.
+    pub(super) fn make(&mut self, edit: &Edit, now: Instant) {
+        if let Edit::AddService(spec) = edit {
+            return self.add(spec, now);
+        }
+        let Self { table, gone, renamed } = self;
+        let Some(&place) = table.index.places.get(edit.service()) else { return };
+        let service = &mut table.services[place];
+        match edit {
+            Edit::AddService(_) => {}
+            Edit::EditService(spec) => service.edit(spec, now),
+            Edit::RemoveService(key) => {
+                for server in service.servers() {
+                    table.trash.take(service, Arc::clone(server), now);
+                }
+                Arc::make_mut(&mut table.index).places.remove(key);
+                gone.insert(place);
+                *renamed = true;
+            }
+            Edit::AddServer(key, spec) => {
+                let server = taken(&mut table.trash, &mut table.last_id, key, service.account(), spec);
+                service.add(server);
+            }
+            Edit::EditServer(_, spec) => {
+                if let Some(place) = service.place(spec.endpoint) {
+                    service.edit_server(place, spec);
+                }
+            }
+            Edit::RemoveServer(_, endpoint) => {
+                if let Some(place) = service.place(*endpoint) {
+                    let server = service.remove(place);
+                    table.trash.take(service, server, now);
+                }
+            }
+            Edit::SetWeight(_, endpoint, weight) => {
+                if let Some(place) = service.place(*endpoint)
+                    && service.servers()[place].weight() != *weight
+                {
+                    let spec = ServerSpec { weight: *weight, ..service.servers()[place].spec() };
+                    service.edit_server(place, &spec);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, spec: &ServiceSpec, now: Instant) {
+        let Self { table, renamed, .. } = self;
+        let mut service = VirtualService::new(spec, table.trash.account_of(&spec.key), now);
         service.edit(spec, now);
-        for place in (0..service.servers().len()).rev() {
-            let endpoint = service.servers()[place].endpoint();
-            if !spec.servers.iter().any(|s| s.endpoint == endpoint) {
-                let server = service.remove(place);
-                self.trash.take(&service, server, now);
-            }
-        }
         for server in &spec.servers {
-            let known = service.servers().iter().position(|s| s.endpoint() == server.endpoint);
-            match known {
-                Some(place) => service.edit_server(place, server),
-                None => service.add(self.server(&service, server)),
-            }
+            let server = taken(&mut table.trash, &mut table.last_id, &spec.key, service.account(), server);
+            service.add(server);
         }
-        service
+        Arc::make_mut(&mut table.index).places.insert(spec.key, table.services.len());
+        table.services.push(service);
+        *renamed = true;
     }
 
-    /// A server that comes new to a service, or comes back to it.
-    fn server(&mut self, service: &VirtualService, spec: &ServerSpec) -> Arc<RealServer> {
-        let server = self.trash.give_back(service.key(), spec.endpoint).unwrap_or_else(|| {
-            self.last_id += 1;
-            let new = RealServer::new(ServerId(self.last_id), spec.endpoint, spec.method, spec.weight);
-            Arc::new(new.of(service.account()))
-        });
-        server.set(spec);
-        server
+    /// The table, whose services are as these say that were changed.
+    pub(super) fn finish(self, changed: impl Iterator<Item = ServiceSpec>) -> ServiceTable {
+        let Self { mut table, gone, renamed } = self;
+        if renamed {
+            let mut place = 0..;
+            table.services.retain(|_| place.next().is_none_or(|place| !gone.contains(&place)));
+            table.index = Arc::new(Index::of(&table.services));
+        }
+        for spec in changed {
+            if let Some(place) = table.index.places.get(&spec.key) {
+                table.services[*place].set_spec(Arc::new(spec));
+            }
+        }
+        table
+    }
+}
+
+/// A server that comes new to a service, or comes back to it from the trash.
+fn taken(
+    trash: &mut Trash,
+    last_id: &mut u32,
+    service: &ServiceKey,
+    account: &Arc<Account>,
+    spec: &ServerSpec,
+) -> Arc<RealServer> {
+    let server = trash.give_back(service, spec.endpoint).unwrap_or_else(|| {
+        *last_id += 1;
+        let new = RealServer::new(ServerId(*last_id), spec.endpoint, spec.method, spec.weight);
+        Arc::new(new.of(account))
+    });
+    server.set(spec);
+    server
+}
+
+impl Index {
+    fn of(services: &[VirtualService]) -> Self {
+        let keys = || services.iter().map(VirtualService::key);
+        Self {
+            places: keys().enumerate().map(|(place, key)| (*key, place)).collect(),
+            ranges: Ranges::new(keys()),
+            kinds: Kinds::of(keys),
+        }
     }
 }
 
 impl Kinds {
-    fn of(specs: &[ServiceSpec]) -> Self {
-        let any = |is: fn(&ServiceKey) -> bool| specs.iter().any(|spec| is(&spec.key));
+    fn of<'a, I: Iterator<Item = &'a ServiceKey>>(keys: impl Fn() -> I) -> Self {
+        let any = |is: fn(&ServiceKey) -> bool| keys().any(is);
         Self {
             ipv4: any(|key| !key.is_ipv6()),
             ipv6: any(ServiceKey::is_ipv6),

@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 #[derive(Clone, Debug)]
 pub struct VirtualService {
     key: ServiceKey,
+    /// What was wished for.
+    spec: Arc<ServiceSpec>,
     scheduler: Arc<dyn Scheduler>,
     flags: SchedulerFlags,
     persistence: Option<Persistence>,
     one_packet: bool,
     /// Newest first, as the kernel walks them.
-    pub(super) servers: Vec<Arc<RealServer>>,
+    pub(super) servers: Arc<Vec<Arc<RealServer>>>,
     account: Arc<Account>,
 }
 
@@ -64,6 +66,12 @@ impl VirtualService {
     #[must_use]
     pub const fn key(&self) -> &ServiceKey {
         &self.key
+    }
+
+    /// It as it was wished for.
+    #[must_use]
+    pub const fn spec(&self) -> &Arc<ServiceSpec> {
+        &self.spec
     }
 
     /// Who chooses its servers.
@@ -120,11 +128,12 @@ impl VirtualService {
     pub(super) fn new(spec: &ServiceSpec, account: Arc<Account>, now: Instant) -> Self {
         Self {
             key: spec.key,
+            spec: Arc::new(spec.clone()),
             scheduler: bind(&spec.scheduler, &[], now),
             flags: spec.flags,
             persistence: spec.persistence,
             one_packet: spec.one_packet,
-            servers: Vec::new(),
+            servers: Arc::default(),
             account,
         }
     }
@@ -133,7 +142,7 @@ impl VirtualService {
     pub(super) fn edit(&mut self, spec: &ServiceSpec, now: Instant) {
         let same = match &spec.scheduler {
             SchedulerSpec::Named(name) => name == self.scheduler.name(),
-            SchedulerSpec::Custom(_) => false,
+            SchedulerSpec::Custom(_) => spec.scheduler == self.spec.scheduler,
         };
         if !same {
             self.scheduler = bind(&spec.scheduler, &self.servers, now);
@@ -146,31 +155,33 @@ impl VirtualService {
 
     /// Puts a server at the head of the list.
     pub(super) fn add(&mut self, server: Arc<RealServer>) {
-        self.servers.insert(0, server);
+        Arc::make_mut(&mut self.servers).insert(0, server);
         self.tell(ServerEvent::Added(self.servers[0].id()));
     }
 
     pub(super) fn remove(&mut self, place: usize) -> Arc<RealServer> {
         let predecessor = place.checked_sub(1).map(|before| self.servers[before].id());
-        let server = self.servers.remove(place);
+        let server = Arc::make_mut(&mut self.servers).remove(place);
         server.set_available(false);
         self.tell(ServerEvent::Removed { server: server.id(), predecessor });
         server
     }
 
-    /// Gives a server new values. A wish that changes nothing is no edit: nobody hears of it.
+    /// Gives a server new values.
     pub(super) fn edit_server(&mut self, place: usize, spec: &ServerSpec) {
         let server = &self.servers[place];
-        if !server.agrees_with(spec) {
-            server.set(spec);
-            self.tell(ServerEvent::Edited(server.id()));
-        }
+        server.set(spec);
+        self.tell(ServerEvent::Edited(server.id()));
     }
 
-    pub(super) fn tell_of_edit(&mut self, endpoint: Endpoint) {
-        if let Some(server) = self.servers.iter().find(|server| server.endpoint() == endpoint) {
-            self.tell(ServerEvent::Edited(server.id()));
-        }
+    /// Where the server of that address and port stands.
+    pub(super) fn place(&self, server: Endpoint) -> Option<usize> {
+        self.servers.iter().position(|known| known.endpoint() == server)
+    }
+
+    /// Notes what was wished for, when it has been made so.
+    pub(super) fn set_spec(&mut self, spec: Arc<ServiceSpec>) {
+        self.spec = spec;
     }
 
     fn tell(&mut self, event: ServerEvent) {
