@@ -68,14 +68,19 @@ class Excuses:
         """Takes note of a frame that comes in."""
         self.said = None
         packet = Ip.parse(frame[ETHERNET:])
-        if packet and packet.version == 6 and packet.protocol == TCP and packet.transport > 40:
-            source, destination = struct.unpack("!HH", packet.payload[:4])
-            self.extended.add((packet.source, source))
-            self.extended.add((packet.destination, destination))
+        segment = packet and packet.version == 6 and packet.behind_authentication()
+        if segment and segment.protocol == TCP and segment.transport > 40 and len(segment.payload) >= 4:
+            source, destination = struct.unpack("!HH", segment.payload[:4])
+            self.extended.add((segment.source, source))
+            self.extended.add((segment.destination, destination))
         if packet and packet.version == 6 and packet.protocol == ICMPV6 and packet.payload[:1] == b"\x02":
             quoted = _quoted(packet.payload[8:])
             if quoted and quoted.source == packet.destination and quoted.protocol in TUNNELS:
                 self.narrow[quoted.destination] = int.from_bytes(packet.payload[4:8])
+
+    def forget(self) -> None:
+        """Takes note that the counters begin anew."""
+        self.unsent.clear()
 
     def hear(self, frame: bytes) -> None:
         """Takes note of a frame that the host sends."""
@@ -95,7 +100,7 @@ class Excuses:
                     return VANISHED
         if error.version == 6 and error.fragment and longest - ETHERNET & KEEP_DONT_FRAGMENT:
             plain = [(leg, _without_dont_fragment(frame)) for leg, frame in wanted]
-            no_longer = max((len(frame) for _, frame in has), default=0) <= max(len(f) for _, f in wanted)
+            no_longer = _longest(has) <= _longest(wanted)
             return STRAY_FLAG if wanted != plain and no_longer and joined(plain) == joined(has) else ""
         if len(wanted) == len(has) == 1 and self._is_refused(error, wanted[0][1], has[0][1]):
             return NOT_TOLD
@@ -128,7 +133,7 @@ class Excuses:
         quoted, translated = (_quoted(packet.payload[8:]) for packet in (error, relayed))
         if not quoted or not translated or relayed.destination != error.destination:
             return False
-        ports = [struct.unpack("!H", p.payload[2:4])[0] for p in (translated, quoted)]
+        ports = [int.from_bytes(p.payload[2:4]) for p in (translated, quoted)]
         service, server = (translated.destination, ports[0]), (quoted.destination, ports[1])
         self._note(VANISHED, quoted.protocol, service, server, error)
         return relayed.checksums_are_right()
@@ -159,10 +164,17 @@ class Excuses:
     def _counted(self, name: Any, numbers: list[int]) -> list[int]:
         conns, packets_in, packets_out, bytes_in, bytes_out = numbers
         missed = [v.length for v in self.unsent if v.belongs_to(name)]
-        return [conns, packets_in, packets_out - len(missed), bytes_in, bytes_out - sum(missed)]
+        # What was counted for a server that is gone is in no listing.
+        packets, octets = max(0, packets_out - len(missed)), max(0, bytes_out - sum(missed))
+        return [conns, packets_in, packets, bytes_in, octets]
 
     def _without_states(self, rows: list[Any]) -> list[Any]:
         return [row[:7] if (row[1], row[2]) in self.extended else row for row in rows]
+
+
+def _longest(frames: Frames) -> int:
+    """The length of the longest frame; 0 of none."""
+    return max((len(frame) for _, frame in frames), default=0)
 
 
 def _covers(listed: Endpoint, endpoint: Endpoint) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ETHERNET = 14
 ICMP, IPIP, TCP, UDP, IPV6, GRE, ICMPV6, SCTP = 1, 4, 6, 17, 41, 47, 58, 132
-HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
+HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION_OPTIONS = 0, 43, 44, 51, 60
 DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET = 0x4000, 0x2000, 0x1FFF
 TIMESTAMP_OPTION = 68
 
@@ -65,6 +65,13 @@ class Ip:
                     break
             return cls(data, 6, *ends6, protocol, data[7], tos, at, fragment, header)
         return None
+
+    def behind_authentication(self) -> Ip:
+        """The packet as IPVS walks it, over an authentication header too, which a host does not know."""
+        at, protocol = self.transport, self.protocol
+        while protocol == AUTHENTICATION and at + 8 <= len(self.data):
+            protocol, at = self.data[at], at + (self.data[at + 1] + 2) * 4
+        return replace(self, protocol=protocol, transport=min(at, len(self.data)))
 
     @property
     def payload(self) -> bytes:

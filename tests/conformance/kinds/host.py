@@ -19,6 +19,8 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 TTL = 64
+ECN = 3
+"""The bits of a type of service by which congestion is told; what the host sends bears none."""
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM = 3, 11, 12
 RECORD_ROUTE, TIMESTAMP, LOOSE_ROUTE, STRICT_ROUTE = 7, 68, 131, 137
@@ -73,13 +75,19 @@ class Host:
     routes: list[tuple[Network, Address | None, int | None]]
     """Destination, router, MTU. Without router the destination is refused."""
     neighbours: Mapping[Address, bytes]
+    own: list[Address] = field(default_factory=list)
+    """Its addresses that are on none of the legs."""
     silent: list[Network] = field(default_factory=list)
     """Destinations refused without a word."""
     pieces: dict[tuple[Address, Address, int], list[bytes]] = field(default_factory=dict)
     """Fragments of datagrams that are not complete."""
 
-    def receive(self, leg: str, frame: bytes) -> list[Sent]:
-        """What leaves for a frame that came in."""
+    def receive(self, leg: str, frame: bytes, longest_piece: int = 0) -> list[Sent]:
+        """What leaves for a frame that came in.
+
+        If it was put together from fragments, ``longest_piece`` is the length of the longest, from the IP
+        header on: what is routed is cut so that no piece is longer.
+        """
         packet = Ip.parse(frame[ETHERNET:])
         if packet is None or frame[:6] != self.legs[leg].mac:
             return []
@@ -94,11 +102,15 @@ class Host:
             return said
         if self.is_local(packet.destination):
             return self._deliver(packet, leg)
-        return self._route(packet, leg)
+        return self._route(packet, leg, longest_piece)
 
     def is_local(self, address: Address) -> bool:
-        own = any(address in leg.addresses for leg in self.legs.values())
-        return own or address.is_loopback or any(address in network for network in self.local)
+        local = any(address in network for network in self.local)
+        return local or address.is_loopback or self._has(address)
+
+    def _has(self, address: Address) -> bool:
+        """Whether one of its interfaces bears the address."""
+        return address in self.own or any(address in leg.addresses for leg in self.legs.values())
 
     def _is_for_many_or_nobody(self, address: Address) -> bool:
         """Whether nothing is answered that comes for this address from outside."""
@@ -210,10 +222,8 @@ class Host:
             numbers, answer = (0, (sequence + length) & 0xFFFFFFFF), RST | ACK
         reset = struct.pack("!HHIIBBHHH", destination, source, *numbers, 0x50, answer, 0, 0, 0)
         total = checksum(frames.pseudo_header(packet.destination, packet.source, TCP, len(reset)) + reset)
-        tos = packet.tos if packet.version == 4 else packet.tos & ~3
-        return self._say(
-            packet.destination, packet.source, TCP, reset[:16] + struct.pack("!H", total) + b"\0\0", tos, True
-        )
+        segment = reset[:16] + struct.pack("!H", total) + b"\0\0"
+        return self._say(packet.destination, packet.source, TCP, segment, packet.tos & ~ECN, True)
 
     def _icmp(self, packet: Ip) -> list[Sent]:
         body = packet.payload
@@ -234,7 +244,7 @@ class Host:
         reply = reply[:2] + struct.pack("!H", checksum(ends + reply)) + reply[4:]
         return self._say(packet.destination, packet.source, ICMPV6, reply, packet.tos, False)
 
-    def _route(self, packet: Ip, leg: str) -> list[Sent]:
+    def _route(self, packet: Ip, leg: str, longest_piece: int = 0) -> list[Sent]:
         """A packet that only passes through (RFC 1812 §5)."""
         if any(packet.destination in network for network in self.silent):
             return []
@@ -254,7 +264,8 @@ class Host:
         if packet.version == 4:
             header = _recorded(data[: packet.transport], self.legs[hop.leg].source(packet.destination))
             data = with_checksum(header) + data[packet.transport :]
-        return [Sent(hop.leg, self._frame(hop, piece), False) for piece in _cut(data, packet, hop.mtu)]
+        room = min(longest_piece or hop.mtu, hop.mtu)
+        return [Sent(hop.leg, self._frame(hop, piece), False) for piece in _cut(data, packet, room)]
 
     def _error(self, packet: Ip, leg: str, kind: int, code: int, rest: int = 0) -> list[Sent]:
         """Tells a packet's sender what became of it. Nobody is told about an error."""
@@ -286,7 +297,7 @@ class Host:
         leg where the packet came in."""
         if self.is_local(packet.destination) and packet.version == 4:
             return packet.destination
-        if any(packet.destination in leg.addresses for leg in self.legs.values()):
+        if self._has(packet.destination):
             return packet.destination
         if self.is_local(packet.source):
             return packet.source if packet.version == 4 else self.legs[leg].source(packet.source)

@@ -74,8 +74,7 @@ class Replay:
                     self.excuses.see(cause[1])
                     got = self.receive(*cause)
                 else:
-                    self.wait(event[1])
-                    got = []
+                    got = self.wait(event[1])
                 self.compare_frames(first - 1, cause, expected, got)
             elif event[0] in HANDLERS:
                 self.result.compared += 1
@@ -95,7 +94,8 @@ class Replay:
         outcome = self.engine.process(leg, frame, self.now)
         sent = [(by, bytes(out)) for by, out in outcome.frames]
         if outcome.verdict is lvs.Verdict.TO_HOST:
-            for by, said, own in self.host.receive(leg, outcome.for_host or frame):
+            longest = max(0, self.longest_piece((leg, frame)) - ETHERNET)
+            for by, said, own in self.host.receive(leg, outcome.for_host or frame, longest):
                 sent += self.leave(by, said) if own else [(by, said)]
         return sorted(sent, key=lambda pair: pair[0] != "s")
 
@@ -146,7 +146,7 @@ class Replay:
     def cut_is_allowed(self, wanted: Frames, has: Frames, cause: tuple[str, bytes] | None) -> bool:
         """The kernel's exact cut follows its buffers; no piece may be longer than the MTU, or than the longest
         of the kernel's, which the longest received bounds."""
-        longest = max(*(len(frame) for _, frame in wanted), self.longest_piece(cause))
+        longest = max([len(frame) for _, frame in wanted] + [self.longest_piece(cause)])
         return all(len(frame) <= longest for _, frame in has)
 
     def longest_piece(self, cause: tuple[str, bytes] | None) -> int:
@@ -205,6 +205,9 @@ class Replay:
                 self.engine.edit_service(key, **self._values(options))
             case "-Z":
                 self.engine.zero(key if PROTOCOLS.keys() & options.keys() or "-f" in options else None)
+                self.excuses.forget()
+            case "-C":
+                self.engine.apply([])
             case "-D":
                 self.engine.remove_service(key)
             case "-a":
@@ -326,10 +329,11 @@ class Replay:
         }
         return wanted, has
 
-    def wait(self, seconds: float) -> None:
-        """Lets time pass."""
+    def wait(self, seconds: float) -> Frames:
+        """Lets time pass; what leaves the director meanwhile."""
         self.now += seconds
         self.engine.advance(self.now)
+        return []
 
     def nothing(self, *_: object) -> tuple[object, object]:
         return None, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,22 +49,21 @@ class Report:
         self.excused: Counter[str] = Counter()
         self.aside: Counter[str] = Counter()
 
-    def play(self, scenarios: Iterable[Scenario], player: Callable[[Scenario], Result]) -> None:
-        """Plays scenarios; of each that differs the first difference is printed, with ``verbose`` all."""
-        for scenario in scenarios:
-            result = player(scenario)
-            total = self.totals.setdefault(family(scenario), Counter())
-            total.update({"scenarios": 1, result.outcome: 1})
-            total.update({"events": result.compared, "events different": len(result.differences)})
-            self.excused.update(result.excused)
-            self.aside.update([result.set_aside] if result.set_aside else [])
-            if self.verbose or result.differences:
-                print(f"{scenario['id']}: {result.outcome}{result.set_aside and f': {result.set_aside}'}")
-            for event, what in result.differences[: None if self.verbose else 1]:
-                print(f"  event {event}: {what}")
+    def play(self, scenario: Scenario, player: Callable[[Scenario], Result]) -> None:
+        """Plays a scenario; of one that differs the first difference is printed, with ``verbose`` all."""
+        result = player(scenario)
+        total = self.totals.setdefault(family(scenario), Counter())
+        total.update({"scenarios": 1, result.outcome: 1})
+        total.update({"events": result.compared, "events different": len(result.differences)})
+        self.excused.update(result.excused)
+        self.aside.update([result.set_aside] if result.set_aside else [])
+        if self.verbose or result.differences:
+            print(f"{scenario['id']}: {result.outcome}{result.set_aside and f': {result.set_aside}'}")
+        for event, what in result.differences[: None if self.verbose else 1]:
+            print(f"  event {event}: {what}")
 
     def print(self) -> bool:
-        """Prints the totals; true when everything was equal."""
+        """Prints the totals; true when there were scenarios and all of them were equal."""
         print(f"{'':17}" + "".join(f"{column:>18}" for column in COLUMNS))
         for name, total in sorted(self.totals.items()):
             print(f"{name:17}" + "".join(f"{total[column]:18}" for column in COLUMNS))
@@ -72,9 +71,14 @@ class Report:
             print(f"excused: {rule}: {count}")
         for reason, count in sorted(self.aside.items()):
             print(f"set aside: {reason}: {count}")
-        equal, every = (sum(total[c] for total in self.totals.values()) for c in ("equal", "scenarios"))
-        print(f"PASS {equal}/{every} scenarios")
-        return 0 < equal == every
+        every: Counter[str] = sum(self.totals.values(), Counter())
+        passed = f"PASS {every['equal']}/{every['scenarios']} scenarios"
+        if 0 < every["equal"] == every["scenarios"]:
+            print(passed)
+            return True
+        failed = [f"{every[what]} {what}" for what in ("different", "set aside") if every[what]]
+        print(f"FAIL: {passed}, {', '.join(failed) or 'there was none to play'}")
+        return False
 
 
 def family(scenario: Scenario) -> str:

@@ -13,6 +13,7 @@ from kinds.host import Host, Leg, Network
 from kinds.result import Scenario, SetAside
 
 LEGS = ("c", "s")
+LOOPBACK = "lo"
 MACS = {"c": "02:00:00:00:00:01", "s": "02:00:00:00:01:01"}
 ADDRESSES = {"c": ("10.0.0.1/24", "fd00:c::1/64"), "s": ("192.168.0.1/16", "fd00:5::1/64")}
 ROUTERS = {
@@ -31,7 +32,7 @@ class Topology:
 
     def __init__(self, scenario: Scenario) -> None:
         self.mtu = dict(zip(LEGS, scenario["mtu"], strict=True))
-        self.addresses = {leg: list(ADDRESSES[leg]) for leg in LEGS}
+        self.addresses: dict[str, list[str]] = {leg: list(ADDRESSES[leg]) for leg in LEGS} | {LOOPBACK: []}
         self.neighbours: dict[Any, str] = {**ROUTERS}
         self.neighbours.update({address: server_mac(address) for address in scenario["neigh"]})
         self.local = list(LOCAL)
@@ -40,10 +41,12 @@ class Topology:
             self._command(line)
 
     def interfaces(self) -> list[lvs.Interface]:
-        return [
+        legs = [
             lvs.Interface(leg, mac=MACS[leg], mtu=self.mtu[leg], addresses=self.addresses[leg])
             for leg in LEGS
         ]
+        own = self.addresses[LOOPBACK]
+        return [*legs, lvs.Interface(LOOPBACK, mac="00:00:00:00:00:00", addresses=own)] if own else legs
 
     def host(self) -> Host:
         """The host's own stack in this network."""
@@ -72,6 +75,7 @@ class Topology:
                 if route.via is not None or route.kind in REFUSING
             ],
             neighbours={ip_address(address): _mac(mac) for address, mac in self.neighbours.items()},
+            own=[ip_interface(address).ip for address in self.addresses[LOOPBACK]],
             silent=[route.destination for route in self.routes if route.kind == "blackhole"],
         )
 
