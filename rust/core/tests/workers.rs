@@ -83,7 +83,7 @@ proptest! {
         prop_assume!(weights.iter().any(|weight| *weight > 0));
         let list = servers(&weights);
         let usable = weights.iter().filter(|weight| **weight > 0).count() as u32;
-        let counts = chosen(&*named("rr", &list, Instant::ZERO).unwrap(), &list, rounds * usable, false);
+        let counts = chosen(&*named("rr", &list, false, Instant::ZERO).unwrap(), &list, rounds * usable, false);
         for (count, weight) in counts.iter().zip(&weights) {
             prop_assert_eq!(*count, if *weight > 0 { rounds * WORKERS } else { 0 });
         }
@@ -96,7 +96,7 @@ proptest! {
         let list = servers(&weights);
         let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
         let cycle = weights.iter().sum::<u32>() / divisor;
-        let counts = chosen(&*named("wrr", &list, Instant::ZERO).unwrap(), &list, cycles * cycle, false);
+        let counts = chosen(&*named("wrr", &list, false, Instant::ZERO).unwrap(), &list, cycles * cycle, false);
         for (count, weight) in counts.iter().zip(&weights) {
             prop_assert_eq!(*count, cycles * WORKERS * (weight / divisor));
         }
@@ -111,7 +111,7 @@ proptest! {
         each in 1u32..300,
     ) {
         let list = servers(&weights);
-        let counts = chosen(&*named(name, &list, Instant::ZERO).unwrap(), &list, each, true);
+        let counts = chosen(&*named(name, &list, false, Instant::ZERO).unwrap(), &list, each, true);
         let weight = |place: usize| if name == "lc" { 1 } else { u64::from(weights[place]) };
         let offset = u64::from(name == "sed" || name == "nq");
         for (worse, count) in counts.iter().enumerate().filter(|(_, count)| **count > WORKERS) {
@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn locality_never_chooses_the_dead(name in prop::sample::select(vec!["lblc", "lblcr"]), seed in any::<u32>()) {
         let list = servers(&[1, 1, 1, 1]);
-        let scheduler = named(name, &list, Instant::ZERO).unwrap();
+        let scheduler = named(name, &list, false, Instant::ZERO).unwrap();
         // Odd while the server is quiesced, with its weight gone before and back after.
         let deaths: Vec<AtomicU32> = list.iter().map(|_| AtomicU32::new(0)).collect();
         let done = AtomicBool::new(false);

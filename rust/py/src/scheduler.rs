@@ -126,7 +126,7 @@ impl PythonScheduler {
         let list = servers.0.iter().map(|s| (s.id(), s.weight())).collect();
         let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
         if fallback.as_ref().is_none_or(|made| made.list != list) {
-            let made = scheduler::named(&self.fallback_name, &servers.0, request.now);
+            let made = scheduler::named(&self.fallback_name, &servers.0, self.service.is_ipv6(), request.now);
             *fallback = made.map(|scheduler| Fallback { list, scheduler });
         }
         fallback.as_ref().map_or(Selection::NoServer, |f| f.scheduler.select(request, &servers.0))

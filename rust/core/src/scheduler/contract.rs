@@ -90,6 +90,13 @@ pub trait Scheduler: Debug + Send + Sync {
     /// mutable state with this one; one that keeps nothing about the list returns itself.
     fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler>;
 
+    /// The scheduler that follows after the last event of a change, for the list that the change leaves; `None`: this
+    /// one. What is costly to compute from the list is computed here, once: nobody chooses between the first event of a
+    /// change and this.
+    fn settled(&self, _servers: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
+        None
+    }
+
     /// Whether it remembers this server, which may be a deleted one: as long as it does, the server is kept, and
     /// comes back as the same when it is added again.
     fn remembers(&self, _server: ServerId) -> bool {

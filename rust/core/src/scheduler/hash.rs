@@ -28,6 +28,15 @@ pub(super) fn fold(address: IpAddr) -> u32 {
     }
 }
 
+/// The same of a server's address, of which a service of IPv4 takes the first 32 bits, be it an IPv6 address or not.
+#[must_use]
+pub(super) fn fold_as(address: IpAddr, ipv6: bool) -> u32 {
+    match address {
+        IpAddr::V6(address) if !ipv6 => (address.to_bits() >> 96) as u32,
+        address => fold(address),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

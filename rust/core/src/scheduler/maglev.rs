@@ -5,13 +5,16 @@
 //! its next free slots as its weight says (divided by the weights' greatest common divisor, and halved until
 //! the largest is below 64). A client's slot is a hash of its address, and with `mh-port` of its port.
 //!
-//! The weight that counts here is the latest that was not 0: quiescing a server leaves its slots as they
-//! are, so its clients get no answer, or with `mh-fallback` another slot's server, and come back with it.
+//! The weight that counts here is the latest that was not 0, since the server was added: quiescing a server leaves
+//! its slots as they are, so its clients get no answer, or with `mh-fallback` another slot's server, and come back
+//! with it.
+//!
+//! A server's address is hashed as one of the service's family: of an IPv6 tunnel's end in a service of IPv4 the first 32 bits.
 //!
 //! Cost: one SipHash-1-3 and one look-up. Source: D. Eisenbud and others, "Maglev", NSDI 2016;
 //! `ipvsadm(8)`, `mh`.
 
-use super::hash::{fold, greatest_common_divisor};
+use super::hash::{fold, fold_as, greatest_common_divisor};
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use crate::net::Endpoint;
 use siphasher::sip::SipHasher13;
@@ -30,28 +33,37 @@ const SECOND_KEY: u64 = 2_654_446_892;
 /// The table: each slot holds a place of the list. Empty when no server ever had a weight.
 #[derive(Debug)]
 pub(super) struct Maglev {
-    slots: Vec<u16>,
+    slots: Arc<[u16]>,
+    /// Whether the service is one of IPv6.
+    ipv6: bool,
+    /// Whether the list has changed since. A change ends with [`Scheduler::settled`], before anybody chooses.
+    is_stale: bool,
 }
 
 impl Maglev {
-    pub(super) fn new(servers: Servers<'_>) -> Self {
-        let turns = turns(servers);
-        if turns.iter().all(|turns| *turns == 0) {
-            return Self { slots: Vec::new() };
-        }
-        let mut slots = vec![None; SLOTS as usize];
-        let mut cursors: Vec<_> = servers.iter().map(|server| Cursor::of(server.endpoint())).collect();
-        let mut free = slots.len();
-        while free > 0 {
-            for ((place, cursor), turns) in cursors.iter_mut().enumerate().zip(&turns) {
-                for _ in 0..(*turns).min(free) {
-                    *cursor.next_free(&mut slots) = Some(place as u16);
-                    free -= 1;
-                }
+    pub(super) fn new(servers: Servers<'_>, ipv6: bool) -> Self {
+        Self { slots: slots(servers, ipv6).into(), ipv6, is_stale: false }
+    }
+}
+
+/// Who has which slot.
+fn slots(servers: Servers<'_>, ipv6: bool) -> Vec<u16> {
+    let turns = turns(servers);
+    if turns.iter().all(|turns| *turns == 0) {
+        return Vec::new();
+    }
+    let mut slots = vec![None; SLOTS as usize];
+    let mut cursors: Vec<_> = servers.iter().map(|server| Cursor::of(server.endpoint(), ipv6)).collect();
+    let mut free = slots.len();
+    while free > 0 {
+        for ((place, cursor), turns) in cursors.iter_mut().enumerate().zip(&turns) {
+            for _ in 0..(*turns).min(free) {
+                *cursor.next_free(&mut slots) = Some(place as u16);
+                free -= 1;
             }
         }
-        Self { slots: slots.into_iter().flatten().collect() }
     }
+    slots.into_iter().flatten().collect()
 }
 
 /// How many slots each server takes in a round.
@@ -72,8 +84,8 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn of(server: Endpoint) -> Self {
-        let value = fold(server.address).wrapping_add(server.port.into());
+    fn of(server: Endpoint, ipv6: bool) -> Self {
+        let value = fold_as(server.address, ipv6).wrapping_add(server.port.into());
         Self { slot: hash(FIRST_KEY, value) % SLOTS, skip: hash(SECOND_KEY, value) % (SLOTS - 1) + 1 }
     }
 
@@ -119,8 +131,16 @@ impl Scheduler for Maglev {
         (0..SLOTS).map(|k| slot((k + first) % SLOTS)).find_map(usable).into()
     }
 
-    fn successor(self: Arc<Self>, _event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler> {
-        Arc::new(Self::new(servers))
+    fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+        if self.is_stale {
+            self
+        } else {
+            Arc::new(Self { slots: Arc::clone(&self.slots), is_stale: true, ..*self })
+        }
+    }
+
+    fn settled(&self, servers: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
+        self.is_stale.then(|| Arc::new(Self::new(servers, self.ipv6)) as _)
     }
 }
 
@@ -145,32 +165,35 @@ mod tests {
         for (endpoint, start, skip) in
             [("10.0.0.11:80", 4032, 1541), ("10.0.0.12:80", 870, 874), ("10.0.0.13:8080", 4055, 3540)]
         {
-            let cursor = Cursor::of(endpoint.parse().unwrap());
+            let cursor = Cursor::of(endpoint.parse().unwrap(), false);
             assert_eq!((cursor.slot, cursor.skip), (start, skip), "{endpoint}");
         }
+        // 0a00:000b is 10.0.0.11.
+        let tunnel = Cursor::of("[a00:b:1:2:3:4:5:6]:80".parse().unwrap(), false);
+        assert_eq!((tunnel.slot, tunnel.skip), (4032, 1541), "an IPv6 tunnel's end in a service of IPv4");
     }
 
     #[test]
     fn slots_follow_weights() {
         let list = [server(2, "10.0.0.12:80", 3), server(1, "10.0.0.11:80", 1)];
-        let mh = Maglev::new(&list);
+        let mh = Maglev::new(&list, false);
         assert_eq!(mh.slots[..12], [0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1]);
         assert_eq!(mh.slots.iter().filter(|place| **place == 0).count(), 3070);
         assert_eq!(turns(&testing::servers(&[0, 1000, 500, 3])), [0, 62, 31, 1]);
-        assert!(Maglev::new(&testing::servers(&[0, 0])).slots.is_empty());
+        assert!(Maglev::new(&testing::servers(&[0, 0]), false).slots.is_empty());
     }
 
     #[test]
     fn a_quiesced_server_keeps_its_slots() {
         let list = [server(2, "10.0.0.12:80", 3), server(1, "10.0.0.11:80", 1)];
-        let mh: Arc<dyn Scheduler> = Arc::new(Maglev::new(&list));
+        let mh: Arc<dyn Scheduler> = Arc::new(Maglev::new(&list, false));
         let asked = |mh: &dyn Scheduler, fallback| {
             let flags = SchedulerFlags { fallback, port: false };
             pick_with(mh, &list, flow("203.0.113.9", "10.0.0.1"), flags)
         };
         assert_eq!(asked(&*mh, false), 0);
         list[0].set_weight(0);
-        let mh = mh.successor(ServerEvent::Edited(ServerId(2)), &list);
+        let mh = mh.successor(ServerEvent::Edited(ServerId(2)), &list).settled(&list).unwrap();
         assert_eq!((asked(&*mh, false), asked(&*mh, true)), (-1, 1));
     }
 }

@@ -28,9 +28,9 @@ use std::sync::Arc;
 pub const NAMES: [&str; 14] =
     ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "lblc", "lblcr", "mh", "fo", "ovf", "twos"];
 
-/// The built-in scheduler of that name, for the list `servers`, in force from `now`.
+/// The built-in scheduler of that name, for the list `servers` of a service of IPv4 or IPv6, in force from `now`.
 #[must_use]
-pub fn named(name: &str, servers: Servers<'_>, now: Instant) -> Option<Arc<dyn Scheduler>> {
+pub fn named(name: &str, servers: Servers<'_>, ipv6: bool, now: Instant) -> Option<Arc<dyn Scheduler>> {
     use hashed::{By, Hashed};
     use heaviest::Heaviest;
     use least::Least;
@@ -43,7 +43,7 @@ pub fn named(name: &str, servers: Servers<'_>, now: Instant) -> Option<Arc<dyn S
         "nq" => Arc::new(Least::NeverQueue),
         "dh" => Arc::new(Hashed::new(By::Destination, servers)),
         "sh" => Arc::new(Hashed::new(By::Source, servers)),
-        "mh" => Arc::new(maglev::Maglev::new(servers)),
+        "mh" => Arc::new(maglev::Maglev::new(servers, ipv6)),
         "fo" => Arc::new(Heaviest::Failover),
         "ovf" => Arc::new(Heaviest::Overflow),
         "twos" => Arc::new(twos::TwoChoices),

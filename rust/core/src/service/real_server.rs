@@ -181,7 +181,7 @@ impl RealServer {
         self.weight.load(Relaxed)
     }
 
-    /// The latest weight that was not 0; 0 when there was none.
+    /// The latest weight that was not 0 since it was added; 0 when there was none.
     #[must_use]
     pub fn last_weight(&self) -> u32 {
         self.last_weight.load(Relaxed)
@@ -241,6 +241,12 @@ impl RealServer {
             upper_threshold,
             lower_threshold,
         }
+    }
+
+    /// Takes the values with which it is added, for the first time or again: an earlier weight is forgotten.
+    pub(super) fn begin(&self, spec: &ServerSpec) {
+        self.last_weight.store(spec.weight, Relaxed);
+        self.set(spec);
     }
 
     /// Takes the values of an edit.

@@ -249,7 +249,7 @@ impl Next {
         }
         for spec in changed {
             if let Some(place) = table.index.places.get(&spec.key) {
-                table.services[*place].set_spec(Arc::new(spec));
+                table.services[*place].settle(spec);
             }
         }
         table
@@ -269,7 +269,7 @@ fn taken(
         let new = RealServer::new(ServerId(*last_id), spec.endpoint, spec.method, spec.weight);
         Arc::new(new.of(account))
     });
-    server.set(spec);
+    server.begin(spec);
     server
 }
 
@@ -299,8 +299,10 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::{Request, Scheduler, Selection, ServerEvent, Servers};
     use crate::service::{Method, Persistence, SchedulerSpec};
     use crate::time::Duration;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     fn spec(scheduler: &str, servers: &[(&str, u32)]) -> ServiceSpec {
         let server = |(endpoint, weight): &(&str, u32)| ServerSpec {
@@ -331,6 +333,60 @@ mod tests {
         assert!(Arc::ptr_eq(&after[1], &before[1]));
         assert_eq!((after[1].weight(), before[0].is_available()), (5, false));
         assert_eq!(two.services()[0].scheduler().name(), "wlc");
+    }
+
+    #[test]
+    fn a_server_that_is_added_forgets_its_weight_and_one_that_is_quiesced_does_not() {
+        let last = |table: &ServiceTable| table.services()[0].servers()[0].last_weight();
+        let apply = |table: &ServiceTable, servers: &[(&str, u32)]| {
+            table.apply(&[spec("mh", servers)], Instant::ZERO).unwrap()
+        };
+        let [first, second] = ["10.0.0.1:80", "10.0.0.2:80"];
+        let both = apply(&ServiceTable::default(), &[(first, 1), (second, 3)]);
+        assert_eq!(last(&apply(&both, &[(first, 1), (second, 0)])), 3);
+        let back = apply(&apply(&both, &[(first, 1)]), &[(first, 1), (second, 0)]);
+        assert_eq!((last(&back), back.last_id), (0, 2), "the same server, added again");
+    }
+
+    /// Counts how often it is settled.
+    #[derive(Debug, Default)]
+    struct Settled(AtomicUsize);
+
+    impl Scheduler for Settled {
+        fn name(&self) -> &'static str {
+            "settled"
+        }
+
+        fn select(&self, _: &Request<'_>, _: Servers<'_>) -> Selection {
+            Selection::NoServer
+        }
+
+        fn successor(self: Arc<Self>, _: ServerEvent, _: Servers<'_>) -> Arc<dyn Scheduler> {
+            self
+        }
+
+        fn settled(&self, _: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
+            self.0.fetch_add(1, Relaxed);
+            None
+        }
+    }
+
+    #[test]
+    fn a_change_of_many_servers_settles_once() {
+        let counted = Arc::new(Settled::default());
+        let custom = |servers: &[(&str, u32)]| ServiceSpec {
+            scheduler: SchedulerSpec::Custom(Arc::clone(&counted) as _),
+            ..spec("", servers)
+        };
+        let settled = || counted.0.load(Relaxed);
+        let many = custom(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 1), ("10.0.0.3:80", 1)]);
+        let table = ServiceTable::default().apply(&[many], Instant::ZERO).unwrap();
+        assert_eq!(settled(), 1);
+        let table = table.apply(&[custom(&[("10.0.0.1:80", 2), ("10.0.0.4:80", 1)])], Instant::ZERO).unwrap();
+        assert_eq!(settled(), 2);
+        let edit = Edit::SetWeight(*table.services()[0].key(), "10.0.0.4:80".parse().unwrap(), 3);
+        table.edit(&[edit], Instant::ZERO).unwrap();
+        assert_eq!(settled(), 3);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl VirtualService {
         Self {
             key: spec.key,
             spec: Arc::new(spec.clone()),
-            scheduler: bind(&spec.scheduler, &[], now),
+            scheduler: bind(spec, &[], now),
             flags: spec.flags,
             persistence: spec.persistence,
             one_packet: spec.one_packet,
@@ -145,7 +145,7 @@ impl VirtualService {
             SchedulerSpec::Custom(_) => spec.scheduler == self.spec.scheduler,
         };
         if !same {
-            self.scheduler = bind(&spec.scheduler, &self.servers, now);
+            self.scheduler = bind(spec, &self.servers, now);
         }
         self.flags = spec.flags;
         self.persistence = spec.persistence;
@@ -179,6 +179,14 @@ impl VirtualService {
         self.servers.iter().position(|known| known.endpoint() == server)
     }
 
+    /// Ends a change: notes what was wished for, and has the scheduler compute what is computed once a change.
+    pub(super) fn settle(&mut self, spec: ServiceSpec) {
+        self.set_spec(Arc::new(spec));
+        if let Some(settled) = self.scheduler.settled(&self.servers) {
+            self.scheduler = settled;
+        }
+    }
+
     /// Notes what was wished for, when it has been made so.
     pub(super) fn set_spec(&mut self, spec: Arc<ServiceSpec>) {
         self.spec = spec;
@@ -189,11 +197,10 @@ impl VirtualService {
     }
 }
 
-fn bind(spec: &SchedulerSpec, servers: &[Arc<RealServer>], now: Instant) -> Arc<dyn Scheduler> {
-    match spec {
-        SchedulerSpec::Named(name) => {
-            scheduler::named(name, servers, now).expect("ServiceSpec::check knows the name")
-        }
+fn bind(spec: &ServiceSpec, servers: &[Arc<RealServer>], now: Instant) -> Arc<dyn Scheduler> {
+    match &spec.scheduler {
+        SchedulerSpec::Named(name) => scheduler::named(name, servers, spec.key.is_ipv6(), now)
+            .expect("ServiceSpec::check knows the name"),
         SchedulerSpec::Custom(scheduler) => Arc::clone(scheduler),
     }
 }
