@@ -41,7 +41,7 @@ SECTIONS = {
         *("Counters", "DirectorCounters"),
     ),
     "Errors": (
-        *("FastlvsError", "ConfigurationError", "ArgumentError", "MissingError"),
+        *("FastlvsError", "ConfigurationError", "ArgumentError", "MissingError", "GenerationError"),
         *("CapabilityError", "InterfaceError", "PlatformError"),
     ),
 }

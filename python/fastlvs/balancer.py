@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from fastlvs import _core, checks
-from fastlvs._core import Connections, Services
+from fastlvs._core import Connections, Edit, Services
 from fastlvs.changes import Change, Key, changes
-from fastlvs.errors import ConfigurationError
+from fastlvs.errors import ConfigurationError, GenerationError
 from fastlvs.network import EndpointLike
 from fastlvs.server import RealServer
 from fastlvs.service import ServiceLike, VirtualService, service_key, spec
@@ -61,12 +61,24 @@ class Balancer(ABC):
         """The connections as they are now. It prints like ``ipvsadm -Lnc``."""
         return self._core.connections()
 
+    @property
+    def generation(self) -> int:
+        """A number that grows with each change, whoever makes it.
+
+        Every change takes ``if_generation``: it is made only if nobody made another one since, else it raises
+        :class:`GenerationError` and nothing has changed.
+        """
+        return self._core.generation
+
     @_alone
-    def apply(self, services: Iterable[VirtualService]) -> tuple[Change, ...]:
+    def apply(
+        self, services: Iterable[VirtualService], *, if_generation: int | None = None
+    ) -> tuple[Change, ...]:
         """Makes everything agree with ``services``, all or nothing, and says what that changed.
 
         What stays keeps its connections and counters. Servers are told apart by address and port; those
-        that are new are put at the head of their list, in the order given.
+        that are new are put at the head of their list, in the order given. It takes time for what differs;
+        a service that is the same object as before is not looked at.
 
         Raises:
             ConfigurationError: a service is defined twice. Nothing has changed then.
@@ -75,94 +87,116 @@ class Balancer(ABC):
         wanted: dict[Key, VirtualService] = {service.key: service for service in services}
         made = tuple(changes(self._wanted, wanted))
         if made or len(wanted) != len(services) or list(wanted) != list(self._wanted):
-            self._core.apply([spec(service) for service in services])
+            self._core.apply([spec(service) for service in services], _generation(if_generation))
+        elif _generation(if_generation) not in (None, actual := self.generation):
+            raise GenerationError(f"expected generation {if_generation}, but it is {actual} by now")
         self._wanted = wanted
         return made
 
     @_alone
-    def add_service(self, service: VirtualService) -> None:
+    def add_service(self, service: VirtualService, *, if_generation: int | None = None) -> None:
         """``ipvsadm -A``: a new service, with its servers."""
         if not isinstance(service, VirtualService):
             raise checks.refused("a VirtualService", service, "service")
         if self._find(service) is not None:
             raise _error(service, "is already there; change it with edit_service or apply")
-        self._follow({**self._wanted, service.key: service})
+        self._edit(Edit.add_service(spec(service)), service, if_generation)
 
     @_alone
-    def edit_service(self, service: ServiceLike, /, **changes: Any) -> None:
+    def edit_service(
+        self, service: ServiceLike, /, *, if_generation: int | None = None, **changes: Any
+    ) -> None:
         """``ipvsadm -E``: other values for a service: ``scheduler``, ``flags``, ``persistence``…
 
         Its servers and connections stay. Flags count from the next connection on, and go with another
         scheduler; persistence counts for clients that are not yet remembered.
         """
         existing = self._existing(service)
-        if "scheduler" in changes:
-            existing = existing.with_scheduler(changes["scheduler"])
-        self._replace(service, existing.replace(**changes))
+        edited = existing.with_scheduler(changes["scheduler"]) if "scheduler" in changes else existing
+        edited = edited.replace(**changes)
+        if edited.key == existing.key and edited.servers == existing.servers:
+            # What its servers take over from it is theirs to be edited.
+            _, _, touched = spec(edited).changes(spec(existing))
+            edits = [Edit.edit_server(spec(edited), place) for place, _ in touched]
+            self._edit([Edit.edit_service(spec(edited)), *edits], edited, if_generation)
+        else:
+            self.apply(
+                (edited if known is existing else known for known in self._wanted.values()),
+                if_generation=if_generation,
+            )
 
     @_alone
-    def remove_service(self, service: ServiceLike) -> None:
+    def remove_service(self, service: ServiceLike, *, if_generation: int | None = None) -> None:
         """``ipvsadm -D``: a service goes, with its servers."""
         gone = self._existing(service)
-        wanted = dict(self._wanted)
-        del wanted[gone.key]
-        self._follow(wanted)
+        self._core.edit([Edit.remove_service(spec(gone))], _generation(if_generation))
+        self._wanted = {key: service for key, service in self._wanted.items() if service is not gone}
 
     @_alone
-    def add_server(self, service: ServiceLike, server: RealServer) -> None:
+    def add_server(
+        self, service: ServiceLike, server: RealServer, *, if_generation: int | None = None
+    ) -> None:
         """``ipvsadm -a``: a new server, at the head of the service's list."""
         existing = self._existing(service)
         _real_server(server, service)
-        if (known := existing.server(server)) is not None:
-            raise _error(service, f"has the real server {known.address} already; change it with edit_server")
-        self._replace(service, existing.with_server(server))
+        if (place := existing._place(server)) is not None:
+            known = existing.servers[place].address
+            raise _error(service, f"has the real server {known} already; change it with edit_server")
+        edited = existing.with_server(server)
+        self._edit(Edit.add_server(spec(edited), len(existing.servers)), edited, if_generation)
 
     @_alone
-    def edit_server(self, service: ServiceLike, server: RealServer) -> None:
+    def edit_server(
+        self, service: ServiceLike, server: RealServer, *, if_generation: int | None = None
+    ) -> None:
         """``ipvsadm -e``: other values for the server of that address.
 
         Its place in the list stays. The method counts for new connections. As in the kernel an edit that
         changes nothing is one too: wrr begins its cycle anew.
         """
         existing = self._existing(service)
-        known = self._known(existing, _real_server(server, service))
+        place = self._known(existing, _real_server(server, service))
         edited = existing.with_server(server)
-        self._replace(service, edited)
-        if edited.servers == existing.servers:
-            self._edited(existing, known)
+        self._edit(Edit.edit_server(spec(edited), place), edited, if_generation)
 
     @_alone
-    def set_weight(self, service: ServiceLike, server: EndpointLike | RealServer, weight: int) -> None:
+    def set_weight(
+        self,
+        service: ServiceLike,
+        server: EndpointLike | RealServer,
+        weight: int,
+        *,
+        if_generation: int | None = None,
+    ) -> None:
         """Another weight for the server of that address; 0 sends it no new connections."""
         existing = self._existing(service)
-        known = self._known(existing, server)
-        self._replace(service, existing.with_server(known.replace(weight=weight)))
+        place = self._known(existing, server)
+        edited = existing.with_server(existing.servers[place].replace(weight=weight))
+        self._edit(Edit.set_weight(spec(edited), place), edited, if_generation)
 
     @_alone
-    def remove_server(self, service: ServiceLike, server: EndpointLike | RealServer) -> None:
+    def remove_server(
+        self,
+        service: ServiceLike,
+        server: EndpointLike | RealServer,
+        *,
+        if_generation: int | None = None,
+    ) -> None:
         """``ipvsadm -d``: a server goes.
 
         Packets of its connections are dropped until these expire, or, with
         ``Settings(expire_nodest_conn=True)``, end them.
         """
         existing = self._existing(service)
-        self._known(existing, server)
-        self._replace(service, existing.without_server(server))
+        place = self._known(existing, server)
+        edit = Edit.remove_server(spec(existing), place)
+        self._edit(edit, existing.without_server(server), if_generation)
 
-    @abstractmethod
-    def _edited(self, service: VirtualService, server: RealServer) -> None:
-        """A server was edited to what it is."""
-
-    def _replace(self, service: ServiceLike, by: VirtualService) -> None:
-        existing = self._existing(service)
-        if by.key == existing.key:
-            self._follow({**self._wanted, by.key: by})
-        else:  # in its place
-            self.apply(by if s is existing else s for s in self._wanted.values())
-
-    def _follow(self, wanted: dict[Key, VirtualService]) -> None:
-        self._core.apply([spec(service) for service in wanted.values()])
-        self._wanted = wanted
+    def _edit(self, edits: Edit | list[Edit], service: VirtualService, if_generation: int | None) -> None:
+        """Makes changes of a service, which is like that afterwards."""
+        edits = edits if isinstance(edits, list) else [edits]
+        self._core.edit(edits, _generation(if_generation))
+        self._wanted = {**self._wanted, service.key: service}
 
     def _find(self, service: ServiceLike) -> VirtualService | None:
         return self._wanted.get(service_key(service))
@@ -174,12 +208,17 @@ class Balancer(ABC):
         return existing
 
     @staticmethod
-    def _known(service: VirtualService, server: EndpointLike | RealServer) -> RealServer:
-        known = service.server(server)
-        if known is None:
+    def _known(service: VirtualService, server: EndpointLike | RealServer) -> int:
+        """The place of a server."""
+        place = service._place(server)
+        if place is None:
             have = " ".join(str(s.address) for s in service.servers) or "none"
             raise _error(service, f"has no real server {server}; it has {have}")
-        return known
+        return place
+
+
+def _generation(value: int | None) -> int | None:
+    return None if value is None else checks.integer(value, "a generation", 0, 2**64 - 1, "if_generation")
 
 
 def _real_server(server: RealServer, service: ServiceLike) -> RealServer:

@@ -137,11 +137,11 @@ def arguments(given: Iterable[str], known: Iterable[str]) -> None:
 def several(values: Any, what: str, *field: object) -> Iterable[Any]:
     """Several things, and not one text alone."""
     if isinstance(values, str | bytes):
-        raise refused(f"several {what}", values, *field)
+        raise refused(f"a list of {what}", values, *field)
     try:
         iterator: Iterable[Any] = iter(values)
     except TypeError:
-        raise refused(f"several {what}", values, *field) from None
+        raise refused(f"a list of {what}", values, *field) from None
     return iterator
 
 

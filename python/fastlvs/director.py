@@ -178,7 +178,7 @@ class Director(Balancer):
             deadline = checks.seconds(deadline, "deadline", above_0=False)
         self.set_weight(service, server, 0)
         existing = self._existing(service)
-        address = self._known(existing, server).address
+        address = existing.servers[self._known(existing, server)].address
         end = None if deadline is None else time.monotonic() + deadline
         while (asked := time.monotonic()) and self._carries(existing, str(address)):
             now = time.monotonic()
@@ -223,9 +223,6 @@ class Director(Balancer):
         self._core = _core.Director(configuration, [spec(service) for service in services])
         self._wanted = {service.key: service for service in services}
         _running.add(self)
-
-    def _edited(self, service: VirtualService, server: RealServer) -> None:
-        pass  # wrr goes on where it is
 
     def _carries(self, service: VirtualService, address: str) -> bool:
         """Whether a server has a connection that is not over."""

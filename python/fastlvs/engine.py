@@ -28,7 +28,6 @@ from fastlvs.network import (
     parse_neighbours,
     parse_network,
 )
-from fastlvs.server import RealServer
 from fastlvs.service import ServiceLike, VirtualService, service_key
 from fastlvs.settings import Settings
 from fastlvs.statistics import Counters
@@ -166,9 +165,6 @@ class Engine(Balancer):
     def counters(self) -> Counters:
         """What was counted so far."""
         return Counters._of(self._core.counters())
-
-    def _edited(self, service: VirtualService, server: RealServer) -> None:
-        self._core.edited(service.protocol, service.address, server.address)
 
     def __repr__(self) -> str:
         return (

@@ -13,6 +13,7 @@ __all__ = [
     "CapabilityError",
     "ConfigurationError",
     "FastlvsError",
+    "GenerationError",
     "InterfaceError",
     "MissingError",
     "PlatformError",
@@ -56,6 +57,10 @@ class MissingError(FastlvsError, KeyError, IndexError):
 
     def __str__(self) -> str:
         return Exception.__str__(self)
+
+
+class GenerationError(FastlvsError):
+    """A change was to be made only if nobody else had changed anything since, and somebody had."""
 
 
 class CapabilityError(FastlvsError, PermissionError):

@@ -178,8 +178,14 @@ class VirtualService(_Specified):
 
     def server(self, address: EndpointLike | RealServer) -> RealServer | None:
         """The real server of that address; without a port, the service's port is meant."""
+        place = self._place(address)
+        return None if place is None else self.servers[place]
+
+    def _place(self, address: EndpointLike | RealServer) -> int | None:
+        """The place of the real server of that address among the servers."""
         endpoint = self._endpoint(address)
-        return next((server for server in self.servers if server.address == endpoint), None)
+        places = (place for place, server in enumerate(self.servers) if server.address == endpoint)
+        return next(places, None)
 
     def forwarding_of(self, server: RealServer) -> Forwarding:
         """How packets reach this one of its servers."""

@@ -176,3 +176,54 @@ def test_a_change_costs_what_it_changes_and_not_what_there_is() -> None:
     director.set_weight(key, server, 1)
     assert min(fastest(lambda: director.apply(same)) for _ in range(5)) < 0.1
     assert min(fastest(lambda: director.apply(equal)) for _ in range(5)) < 0.1
+
+
+def test_a_change_may_depend_on_what_was_there() -> None:
+    director = engine(service())
+    seen = director.generation
+    director.set_weight(KEY, "192.168.1.1", 5, if_generation=seen)
+    assert director.generation == seen + 1
+    dns = lvs.VirtualService("udp", "10.99.0.1:53")
+    server = lvs.RealServer("192.168.1.1", weight=7)
+    changes: list[Callable[[], object]] = [
+        lambda: director.apply([], if_generation=seen),
+        lambda: director.apply(director.wanted, if_generation=seen),
+        lambda: director.add_service(dns, if_generation=seen),
+        lambda: director.edit_service(KEY, scheduler="wlc", if_generation=seen),
+        lambda: director.edit_service(KEY, servers=(), if_generation=seen),
+        lambda: director.remove_service(KEY, if_generation=seen),
+        lambda: director.add_server(KEY, lvs.RealServer("192.168.1.9"), if_generation=seen),
+        lambda: director.edit_server(KEY, server, if_generation=seen),
+        lambda: director.set_weight(KEY, server, 7, if_generation=seen),
+        lambda: director.remove_server(KEY, server, if_generation=seen),
+    ]
+    before = director.wanted
+    for change in changes:
+        with pytest.raises(lvs.GenerationError, match=f"expected generation {seen}.* {seen + 1}"):
+            change()
+    assert (director.wanted, director.generation) == (before, seen + 1)
+    assert director.apply(before, if_generation=seen + 1) == ()
+
+
+def test_each_edit_does_what_applying_its_outcome_does() -> None:
+    edits: list[Callable[[lvs.Engine], object]] = [
+        lambda e: e.add_service(lvs.VirtualService("udp", "10.99.0.1:53", "rr")),
+        lambda e: e.edit_service(KEY, scheduler="sh", flags="sh-port"),
+        lambda e: e.edit_service(KEY, forwarding="tun", persistence=60.0),
+        lambda e: e.edit_service(KEY, scheduler="wrr"),
+        lambda e: e.add_server(KEY, lvs.RealServer("192.168.1.9", weight=3)),
+        lambda e: e.edit_server(KEY, lvs.RealServer("192.168.1.2", 4, "nat", upper_threshold=9)),
+        lambda e: e.set_weight(KEY, "192.168.1.1", 0),
+        lambda e: e.remove_server(KEY, "192.168.1.3"),
+        lambda e: e.remove_service(("udp", "10.99.0.1:53")),
+    ]
+    edited, applied = engine(service()), engine(service())
+    for edit in edits:
+        edit(edited)
+        applied.apply(edited.wanted)
+        assert repr(edited.services) == repr(applied.services)
+        assert edited.services[0].servers.columns()["upper_threshold"].tolist() == (
+            applied.services[0].servers.columns()["upper_threshold"].tolist()
+        )
+    assert edited.apply(edited.wanted) == ()
+    assert "TCP  10.99.0.1:80 wrr persistent 60" in repr(edited.services)

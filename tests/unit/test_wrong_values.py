@@ -82,6 +82,8 @@ WEIGHT = {"0"}
 MASK = {"none"}
 NAMES = {"word", "digits", "long"}
 SWITCH = {"true"}
+IF = {"if_generation": {"none"}}
+
 CASES: dict[str, Case] = {
     "RealServer": (
         lvs.RealServer,
@@ -215,25 +217,41 @@ CASES: dict[str, Case] = {
     "Engine.advance": (of("advance"), {"to": 0.0}, {"to": {*LATE, "-1", "2**31"}}),
     "Engine.set_available_memory": (of("set_available_memory"), {"size": 0}, {"size": {"0", "2**31"}}),
     "Engine.zero": (of("zero"), {"service": KEY}, {"service": {"none"}}),
-    "Engine.apply": (of("apply"), {"services": ()}, {"services": EMPTY}),
-    "Engine.add_service": (of("add_service"), {"service": lvs.VirtualService("udp", "10.99.0.1:53")}, {}),
-    "Engine.remove_service": (of("remove_service"), {"service": KEY}, {}),
+    "Engine.apply": (
+        of("apply"),
+        {"services": (), "if_generation": None},
+        {"services": EMPTY, **IF},
+    ),
+    "Engine.add_service": (
+        of("add_service"),
+        {"service": lvs.VirtualService("udp", "10.99.0.1:53"), "if_generation": None},
+        IF,
+    ),
+    "Engine.remove_service": (of("remove_service"), {"service": KEY, "if_generation": None}, IF),
     "Engine.add_server": (
         of("add_server"),
-        {"service": KEY, "server": lvs.RealServer("192.168.1.9")},
-        {},
+        {"service": KEY, "server": lvs.RealServer("192.168.1.9"), "if_generation": None},
+        IF,
     ),
-    "Engine.edit_server": (of("edit_server"), {"service": KEY, "server": SERVER}, {}),
-    "Engine.remove_server": (of("remove_server"), {"service": KEY, "server": SERVER}, {}),
+    "Engine.edit_server": (
+        of("edit_server"),
+        {"service": KEY, "server": SERVER, "if_generation": None},
+        IF,
+    ),
+    "Engine.remove_server": (
+        of("remove_server"),
+        {"service": KEY, "server": SERVER, "if_generation": None},
+        IF,
+    ),
     "Engine.set_weight": (
         of("set_weight"),
-        {"service": KEY, "server": SERVER, "weight": 5},
-        {"weight": WEIGHT},
+        {"service": KEY, "server": SERVER, "weight": 5, "if_generation": None},
+        {"weight": WEIGHT, **IF},
     ),
     "Engine.edit_service": (
         lambda service, **changes: director().edit_service(service, **changes),
-        {"service": KEY, "scheduler": "wlc", "persistence": 60.0},
-        {"persistence": {"none", "1.5"}},
+        {"service": KEY, "scheduler": "wlc", "persistence": 60.0, "if_generation": None},
+        {"persistence": {"none", "1.5"}, **IF},
     ),
     "Engine.settings": (
         lambda settings: setattr(director(), "settings", settings),

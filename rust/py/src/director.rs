@@ -5,6 +5,7 @@
 
 use crate::configuration::Configuration;
 use crate::connections::Connections;
+use crate::edit::Edit;
 use crate::errors;
 use crate::logs;
 use crate::scheduler::Schedulers;
@@ -48,8 +49,30 @@ impl Director {
         })
     }
 
-    fn apply(&self, py: Python<'_>, services: Vec<Bound<'_, Spec>>) -> PyResult<()> {
-        self.change(py, &services, |director, specs| director.apply(specs, None).map(drop))
+    #[pyo3(signature = (services, if_generation=None))]
+    fn apply(
+        &self,
+        py: Python<'_>,
+        services: Vec<Bound<'_, Spec>>,
+        if_generation: Option<u64>,
+    ) -> PyResult<u64> {
+        self.change(py, &services, |director, specs| director.apply(specs, if_generation))
+    }
+
+    #[pyo3(signature = (edits, if_generation=None))]
+    fn edit(&self, py: Python<'_>, edits: Vec<Bound<'_, Edit>>, if_generation: Option<u64>) -> PyResult<u64> {
+        let mut schedulers = self.schedulers().clone();
+        let edits =
+            edits.iter().map(|edit| edit.get().edit(py, &mut schedulers)).collect::<PyResult<Vec<_>>>()?;
+        let generation = self.with(py, |director| director.edit(&edits, if_generation))?;
+        *self.schedulers() = schedulers;
+        Ok(generation)
+    }
+
+    /// How many wishes were granted.
+    #[getter]
+    fn generation(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |director| Ok(director.generation()))
     }
 
     fn reconfigure(
@@ -140,17 +163,17 @@ impl Director {
         answer.ok_or_else(errors::stopped)?.map_err(errors::director)
     }
 
-    fn change(
+    fn change<T: Send>(
         &self,
         py: Python<'_>,
         services: &[Bound<'_, Spec>],
-        make: impl FnOnce(&director::Director, &[ServiceSpec]) -> Result<(), Error> + Send,
-    ) -> PyResult<()> {
+        make: impl FnOnce(&director::Director, &[ServiceSpec]) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
         let mut schedulers = Schedulers::new();
         let specs = specs(py, services, &self.schedulers(), &mut schedulers)?;
-        self.with(py, |director| make(director, &specs))?;
+        let answer = self.with(py, |director| make(director, &specs))?;
         *self.schedulers() = schedulers;
-        Ok(())
+        Ok(answer)
     }
 
     /// Never held while the interpreter is let go.

@@ -2,6 +2,7 @@
 
 use crate::connections::Connections;
 use crate::convert::{self, FrameBytes, Moment, Name, Text};
+use crate::edit::Edit;
 use crate::errors;
 use crate::outcome::{Outcome, Way};
 use crate::scheduler::Schedulers;
@@ -12,13 +13,14 @@ use crate::words;
 use fastlvs_core::capture::Capture;
 use fastlvs_core::frame::{Frame, Offload};
 use fastlvs_core::marks::{MarkRule, Marks};
-use fastlvs_core::net::{Endpoint, InterfaceId, Mac, MacParseError, Prefix};
+use fastlvs_core::net::{InterfaceId, Mac, MacParseError, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
-use fastlvs_core::service::{Edit, ServiceAddress, ServiceKey};
+use fastlvs_core::service::{ServiceAddress, ServiceKey, ServiceTable, SpecError};
 use fastlvs_core::time::Instant;
 use fastlvs_core::trace::{NoTrace, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
+use fastlvs_director::Error;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::net::IpAddr;
@@ -34,6 +36,7 @@ pub struct Engine {
     snapshot: Snapshot,
     now: Instant,
     schedulers: Schedulers,
+    generation: u64,
 }
 
 #[pymethods]
@@ -52,7 +55,7 @@ impl Engine {
         let network = Arc::new(with_neighbours(network, neighbours)?);
         let snapshot = Snapshot { network, ..Snapshot::default() };
         let pipeline = Pipeline::new(HASH_KEY);
-        Ok(Self { pipeline, snapshot, now: Instant::ZERO, schedulers: Schedulers::new() })
+        Ok(Self { pipeline, snapshot, now: Instant::ZERO, schedulers: Schedulers::new(), generation: 0 })
     }
 
     fn process(&mut self, interface: Name, frame: FrameBytes, now: Moment) -> PyResult<Outcome> {
@@ -98,33 +101,38 @@ impl Engine {
         self.now.as_secs_f64()
     }
 
-    fn apply(&mut self, py: Python<'_>, services: Vec<Bound<'_, Spec>>) -> PyResult<()> {
+    #[pyo3(signature = (services, if_generation=None))]
+    fn apply(
+        &mut self,
+        py: Python<'_>,
+        services: Vec<Bound<'_, Spec>>,
+        if_generation: Option<u64>,
+    ) -> PyResult<u64> {
+        self.expect(if_generation)?;
         let mut schedulers = Schedulers::new();
         let spec = |s: &Bound<'_, Spec>| s.get().spec(py, &self.schedulers, &mut schedulers);
         let specs = services.iter().map(spec).collect::<PyResult<Vec<_>>>()?;
-        let table = self.snapshot.services.apply(&specs, self.now);
-        let table = table.map_err(|error| errors::configuration(error, None))?;
-        self.schedulers = schedulers;
-        self.snapshot.services = Arc::new(table);
-        self.pipeline.services_changed(&self.snapshot, self.now);
-        Ok(())
+        self.follow(self.snapshot.services.apply(&specs, self.now), schedulers)
     }
 
-    /// A server was edited to what it is.
-    fn edited(
+    #[pyo3(signature = (edits, if_generation=None))]
+    fn edit(
         &mut self,
-        protocol: &str,
-        service: Text<ServiceAddress>,
-        server: Text<Endpoint>,
-    ) -> PyResult<()> {
-        let key = ServiceKey::at(words::protocol(protocol), service.0);
-        let services = &self.snapshot.services;
-        let wanted = services.named(&key).map(|service| &service.spec().servers);
-        let wanted = wanted.and_then(|servers| servers.iter().find(|wanted| wanted.endpoint == server.0));
-        let edit = wanted.map(|wanted| Edit::EditServer(key, *wanted));
-        let table = services.edit(edit.as_slice(), self.now);
-        self.snapshot.services = Arc::new(table.map_err(|error| errors::configuration(error, None))?);
-        Ok(())
+        py: Python<'_>,
+        edits: Vec<Bound<'_, Edit>>,
+        if_generation: Option<u64>,
+    ) -> PyResult<u64> {
+        self.expect(if_generation)?;
+        let mut schedulers = self.schedulers.clone();
+        let edits =
+            edits.iter().map(|edit| edit.get().edit(py, &mut schedulers)).collect::<PyResult<Vec<_>>>()?;
+        self.follow(self.snapshot.services.edit(&edits, self.now), schedulers)
+    }
+
+    /// How many changes there were.
+    #[getter]
+    const fn generation(&self) -> u64 {
+        self.generation
     }
 
     fn zero(&self, service: Option<(String, Text<ServiceAddress>)>) {
@@ -138,11 +146,13 @@ impl Engine {
     }
 
     fn set_settings(&mut self, settings: WantedSettings) {
+        self.generation += 1;
         self.snapshot.settings = settings.into();
         self.pipeline.settings_changed(&self.snapshot);
     }
 
     fn set_marks(&mut self, rules: Vec<WantedMark>) {
+        self.generation += 1;
         self.snapshot.marks = Arc::new(Marks::new(rules.into_iter().map(MarkRule::from).collect()));
     }
 
@@ -170,6 +180,25 @@ impl Engine {
 }
 
 impl Engine {
+    /// Refuses who knows another generation of what is wished for than the one in force.
+    fn expect(&self, generation: Option<u64>) -> PyResult<()> {
+        match generation {
+            Some(expected) if expected != self.generation => {
+                Err(errors::director(Error::Generation { expected, actual: self.generation }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Balances the services of another table, if there is one.
+    fn follow(&mut self, table: Result<ServiceTable, SpecError>, schedulers: Schedulers) -> PyResult<u64> {
+        self.snapshot.services = Arc::new(table.map_err(|error| errors::configuration(error, None))?);
+        self.schedulers = schedulers;
+        self.pipeline.services_changed(&self.snapshot, self.now);
+        self.generation += 1;
+        Ok(self.generation)
+    }
+
     /// Takes a frame its way, at `now` or at the latest time that was told.
     fn take<T: Trace>(&mut self, interface: InterfaceId, bytes: &[u8], now: f64, trace: &mut T) -> Outcome {
         let now = self.pass_time(now);

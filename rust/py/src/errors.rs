@@ -54,6 +54,7 @@ pub fn director(error: Error) -> PyErr {
     match error {
         Error::Configuration(error) => configured(&error),
         Error::Services(error) => configuration(error, None),
+        Error::Generation { .. } => raised("GenerationError", error),
         Error::Capability { .. } => raised("CapabilityError", error),
         Error::Interface { .. } => interface(error),
         Error::Platform { .. } => platform(error),

@@ -11,6 +11,7 @@ mod configuration;
 mod connections;
 mod convert;
 mod director;
+mod edit;
 mod engine;
 mod errors;
 mod logs;
@@ -37,6 +38,8 @@ mod _core {
     use crate::connections::{Connection, Connections};
     #[pymodule_export]
     use crate::director::Director;
+    #[pymodule_export]
+    use crate::edit::Edit;
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

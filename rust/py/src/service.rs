@@ -70,6 +70,10 @@ impl Spec {
         self.spec.key
     }
 
+    pub fn servers(&self) -> &[ServerSpec] {
+        &self.spec.servers
+    }
+
     /// The service in the core's words. A scheduler of the user's is put among `used`; one that is `known`
     /// already stays itself, with what it counted.
     pub fn spec(&self, py: Python<'_>, known: &Schedulers, used: &mut Schedulers) -> PyResult<ServiceSpec> {
