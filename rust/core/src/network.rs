@@ -5,8 +5,9 @@ use crate::frame::NextHop;
 use crate::net::{InterfaceId, Mac, Prefix};
 use crate::prefixes::Prefixes;
 use foldhash::fast::RandomState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 /// One interface of the director.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,11 +79,20 @@ pub struct Output {
 /// Interfaces, routes, neighbours and the addresses that are the director's own.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
+    // Each is replaced by itself: what has not changed is shared with the network before.
     interfaces: Vec<Interface>,
-    routes: Prefixes<Route>,
-    neighbours: HashMap<(InterfaceId, IpAddr), Mac, RandomState>,
-    local: Prefixes<()>,
-    owned: Vec<IpAddr>,
+    routes: Arc<Prefixes<Route>>,
+    neighbours: Arc<HashMap<(InterfaceId, IpAddr), Mac, RandomState>>,
+    local: Arc<Prefixes<()>>,
+    owned: Arc<Owned>,
+}
+
+/// The addresses that belong to the engine alone.
+#[derive(Clone, Debug, Default)]
+struct Owned {
+    /// As they were given.
+    list: Vec<IpAddr>,
+    known: HashSet<IpAddr, RandomState>,
 }
 
 impl Network {
@@ -112,10 +122,11 @@ impl Network {
     /// The same network with `routes` beside those of the interfaces' addresses.
     #[must_use]
     pub fn with_routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
-        let mut all: Vec<_> = self.routes.into_entries().into_iter().map(|(_, route)| route).collect();
+        let mut all: Vec<_> =
+            Arc::unwrap_or_clone(self.routes).into_entries().into_iter().map(|(_, route)| route).collect();
         all.extend(routes);
         all.sort_by_key(|route| route.metric);
-        self.routes = Prefixes::new(all.into_iter().map(|route| (route.destination, route)));
+        self.routes = Arc::new(Prefixes::new(all.into_iter().map(|route| (route.destination, route))));
         self
     }
 
@@ -125,8 +136,15 @@ impl Network {
         mut self,
         neighbours: impl IntoIterator<Item = (InterfaceId, IpAddr, Mac)>,
     ) -> Self {
-        self.neighbours
+        Arc::make_mut(&mut self.neighbours)
             .extend(neighbours.into_iter().map(|(interface, address, mac)| ((interface, address), mac)));
+        self
+    }
+
+    /// The same network, in which no neighbour is known.
+    #[must_use]
+    pub fn without_neighbours(mut self) -> Self {
+        self.neighbours = Arc::default();
         self
     }
 
@@ -134,7 +152,8 @@ impl Network {
     #[must_use]
     pub fn with_local(mut self, prefixes: impl IntoIterator<Item = Prefix>) -> Self {
         let more = prefixes.into_iter().map(|prefix| (prefix, ()));
-        self.local = Prefixes::new(self.local.into_entries().into_iter().chain(more));
+        let known = Arc::unwrap_or_clone(self.local).into_entries();
+        self.local = Arc::new(Prefixes::new(known.into_iter().chain(more)));
         self
     }
 
@@ -142,7 +161,8 @@ impl Network {
     /// the engine answers ARP, echo and everything else that a host answers.
     #[must_use]
     pub fn with_owned(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        self.owned.extend(addresses);
+        let owned = Arc::make_mut(&mut self.owned);
+        owned.list.extend(addresses.into_iter().filter(|address| owned.known.insert(*address)));
         self
     }
 
@@ -178,13 +198,13 @@ impl Network {
     /// Whether `address` belongs to the engine alone.
     #[must_use]
     pub fn is_owned(&self, address: IpAddr) -> bool {
-        self.owned.contains(&address)
+        self.owned.known.contains(&address)
     }
 
     /// The addresses that belong to the engine alone.
     #[must_use]
     pub fn owned(&self) -> &[IpAddr] {
-        &self.owned
+        &self.owned.list
     }
 
     /// The way to `destination`; `None` when there is none (no route, or one that refuses).
@@ -290,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_are_replaced_by_themselves() {
+        let before = network();
+        let known = (InterfaceId(0), ip("10.0.0.3"), Mac([2, 0, 0, 0, 0, 7]));
+        let after = before.clone().without_neighbours().with_neighbours([known]);
+        assert_eq!(
+            [before.neighbour(known.0, known.1), after.neighbour(known.0, known.1)],
+            [None, Some(known.2)]
+        );
+        assert_eq!(after.neighbour(InterfaceId(0), ip("10.0.0.2")), None);
+        assert!(Arc::ptr_eq(&before.routes, &after.routes) && Arc::ptr_eq(&before.owned, &after.owned));
+    }
+
+    #[test]
     fn the_nearest_source_is_chosen() {
         let interface = Interface {
             name: "s".to_owned(),
@@ -319,6 +352,8 @@ mod tests {
             assert_eq!(network.path(ip(address)), Some(Path::Local), "{address}");
         }
         assert!(network.is_owned(ip("203.0.113.1")));
+        let twice = network.clone().with_owned([ip("203.0.113.2"), ip("203.0.113.1")]);
+        assert_eq!(twice.owned(), [ip("203.0.113.1"), ip("203.0.113.2")]);
         assert!(!network.is_owned(ip("10.99.3.4")));
     }
 }

@@ -5,6 +5,7 @@ use super::{SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};
 use crate::net::Endpoint;
 use crate::scheduler::MOST_MH_SERVERS;
 use crate::time::Instant;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 /// One change.
@@ -86,76 +87,107 @@ fn differences_within(before: &ServiceSpec, after: &ServiceSpec, edits: &mut Vec
     }
 }
 
-/// Services that edits are about, as they will be; `None`: gone.
+/// Edits of a table that are possible, each after those before it, and not made yet: nothing has changed so far.
 #[derive(Debug)]
-pub(super) struct Drafts<'a> {
+pub struct Checked<'a> {
     table: &'a ServiceTable,
+    edits: Cow<'a, [Edit]>,
+    /// The services that they are about, as they will be; `None`: gone.
     drafts: HashMap<ServiceKey, Option<ServiceSpec>>,
+    /// All services, where the edits were found for the sake of these.
+    wanted: Option<&'a [ServiceSpec]>,
 }
 
-impl<'a> Drafts<'a> {
-    /// What `table`'s services will be after all of `edits`, if each of them is possible after those before it.
-    pub(super) fn of(table: &'a ServiceTable, edits: &[Edit]) -> Result<Self, SpecError> {
-        let mut drafts = Self { table, drafts: HashMap::new() };
-        edits.iter().try_for_each(|edit| drafts.make(edit))?;
-        Ok(drafts)
+impl<'a> Checked<'a> {
+    fn new(table: &'a ServiceTable, edits: Cow<'a, [Edit]>) -> Result<Self, SpecError> {
+        let mut drafts = HashMap::new();
+        for edit in edits.iter() {
+            let key = edit.service();
+            let now = || table.named(key).map(|service| ServiceSpec::clone(service.spec()));
+            draft(edit, drafts.entry(*key).or_insert_with(now))?;
+        }
+        Ok(Self { table, edits, drafts, wanted: None })
     }
 
-    /// Those that are there after it.
-    pub(super) fn into_specs(self) -> impl Iterator<Item = ServiceSpec> {
-        self.drafts.into_values().flatten()
+    /// The services that change, come or go: what was wished for, and what is.
+    pub fn changes(&self) -> impl Iterator<Item = (Option<&ServiceSpec>, Option<&ServiceSpec>)> {
+        self.drafts
+            .iter()
+            .map(|(key, after)| (self.table.named(key).map(|service| &**service.spec()), after.as_ref()))
     }
 
-    fn make(&mut self, edit: &Edit) -> Result<(), SpecError> {
-        let key = *edit.service();
-        let table = self.table;
-        let draft = self
-            .drafts
-            .entry(key)
-            .or_insert_with(|| table.named(&key).map(|service| ServiceSpec::clone(service.spec())));
-        if let Edit::AddService(spec) = edit {
+    /// The names of all services that there will be.
+    pub fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        let stay = self.table.specs().map(|spec| &spec.key).filter(|key| !self.drafts.contains_key(key));
+        stay.chain(self.drafts.iter().filter(|(_, after)| after.is_some()).map(|(key, _)| key))
+    }
+
+    /// Whether there will be a service of that name.
+    #[must_use]
+    pub fn has(&self, key: &ServiceKey) -> bool {
+        self.drafts.get(key).map_or_else(|| self.table.named(key).is_some(), Option::is_some)
+    }
+
+    /// Makes them, at `now`. Weights and what else servers share with the table before count from here on.
+    #[must_use]
+    pub fn make(self, now: Instant) -> ServiceTable {
+        let mut next = self.table.next(now);
+        for edit in self.edits.iter() {
+            next.make(edit, now);
+        }
+        let mut next = next.finish(self.drafts.into_values().flatten());
+        if let Some(specs) = self.wanted {
+            next.put_in_order(specs);
+        }
+        next
+    }
+}
+
+/// Makes an edit of a service's draft.
+fn draft(edit: &Edit, draft: &mut Option<ServiceSpec>) -> Result<(), SpecError> {
+    let key = *edit.service();
+    if let Edit::AddService(spec) = edit {
+        spec.check()?;
+        return match draft.replace(spec.clone()) {
+            None => Ok(()),
+            Some(_) => Err(SpecError::ServiceExists(key)),
+        };
+    }
+    let spec = draft.as_mut().ok_or(SpecError::NoService(key))?;
+    match edit {
+        Edit::AddService(_) => {}
+        Edit::EditService(wanted) => {
+            let servers = std::mem::take(&mut spec.servers);
+            *spec = ServiceSpec { servers, ..wanted.clone() };
             spec.check()?;
-            return match draft.replace(spec.clone()) {
-                None => Ok(()),
-                Some(_) => Err(SpecError::ServiceExists(key)),
-            };
         }
-        let spec = draft.as_mut().ok_or(SpecError::NoService(key))?;
-        match edit {
-            Edit::AddService(_) => {}
-            Edit::EditService(wanted) => {
-                let servers = std::mem::take(&mut spec.servers);
-                *spec = ServiceSpec { servers, ..wanted.clone() };
-                spec.check()?;
+        Edit::RemoveService(_) => *draft = None,
+        Edit::AddServer(_, wanted) => {
+            if server_of(spec, wanted.endpoint).is_ok() {
+                return Err(SpecError::ServerExists(key, wanted.endpoint));
             }
-            Edit::RemoveService(_) => *draft = None,
-            Edit::AddServer(_, wanted) => {
-                if server_of(spec, wanted.endpoint).is_ok() {
-                    return Err(SpecError::ServerExists(key, wanted.endpoint));
-                }
-                wanted.check(key)?;
-                spec.servers.push(*wanted);
-                let is_mh = matches!(&spec.scheduler, SchedulerSpec::Named(name) if name == "mh");
-                if is_mh && spec.servers.len() > MOST_MH_SERVERS {
-                    return Err(SpecError::TooManyServers(key, spec.servers.len()));
-                }
-            }
-            Edit::EditServer(_, wanted) => {
-                *server_of(spec, wanted.endpoint)? = *wanted;
-                wanted.check(key)?;
-            }
-            Edit::RemoveServer(_, endpoint) => {
-                server_of(spec, *endpoint)?;
-                spec.servers.retain(|server| server.endpoint != *endpoint);
-            }
-            Edit::SetWeight(_, endpoint, weight) => {
-                let server = server_of(spec, *endpoint)?;
-                server.weight = *weight;
-                server.check(key)?;
+            wanted.check(key)?;
+            spec.servers.push(*wanted);
+            let is_mh = matches!(&spec.scheduler, SchedulerSpec::Named(name) if name == "mh");
+            if is_mh && spec.servers.len() > MOST_MH_SERVERS {
+                return Err(SpecError::TooManyServers(key, spec.servers.len()));
             }
         }
-        Ok(())
+        Edit::EditServer(_, wanted) => {
+            wanted.check(key)?;
+            *server_of(spec, wanted.endpoint)? = *wanted;
+        }
+        Edit::RemoveServer(_, endpoint) => {
+            server_of(spec, *endpoint)?;
+            spec.servers.retain(|server| server.endpoint != *endpoint);
+        }
+        Edit::SetWeight(_, endpoint, weight) => {
+            let server = server_of(spec, *endpoint)?;
+            server.weight = *weight;
+            server.check(key)?;
+        }
     }
+    Ok(())
 }
 
 fn server_of(spec: &mut ServiceSpec, endpoint: Endpoint) -> Result<&mut ServerSpec, SpecError> {
@@ -165,20 +197,47 @@ fn server_of(spec: &mut ServiceSpec, endpoint: Endpoint) -> Result<&mut ServerSp
 }
 
 impl ServiceTable {
-    /// The table after `edits`, made in this order at `now`: all of them, or none. What they are not about is
-    /// shared with this one. A server that comes back to a service of the same name within two minutes of its last
-    /// connection is the same as before, with its counters and connections.
+    /// Whether `edits` are possible, made in this order. What they are not about will be shared with this table. A
+    /// server that comes back to a service of the same name within two minutes of its last connection will be the
+    /// same as before, with its counters and connections.
     ///
     /// # Errors
     /// The first edit that is impossible: what it adds is there, what it changes or removes is not, or what it
-    /// asks for cannot be. Nothing has changed then.
-    pub fn edit(&self, edits: &[Edit], now: Instant) -> Result<Self, SpecError> {
-        let drafts = Drafts::of(self, edits)?;
-        let mut next = self.next(now);
-        for edit in edits {
-            next.make(edit, now);
+    /// asks for cannot be.
+    pub fn check<'a>(&'a self, edits: &'a [Edit]) -> Result<Checked<'a>, SpecError> {
+        Checked::new(self, Cow::Borrowed(edits))
+    }
+
+    /// The same for the edits that lead to these services and no others, in this order.
+    ///
+    /// # Errors
+    /// A service that cannot be, or is defined twice.
+    pub fn check_all<'a>(&'a self, specs: &'a [ServiceSpec]) -> Result<Checked<'a>, SpecError> {
+        let mut known = HashSet::with_capacity(specs.len());
+        for spec in specs {
+            spec.check()?;
+            if !known.insert(spec.key) {
+                return Err(SpecError::DuplicateService(spec.key));
+            }
         }
-        Ok(next.finish(drafts.into_specs()))
+        let checked = Checked::new(self, Cow::Owned(differences(self.specs(), specs)))?;
+        Ok(Checked { wanted: Some(specs), ..checked })
+    }
+
+    /// The table after `edits`: all of them, or none ([`ServiceTable::check`]).
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn edit(&self, edits: &[Edit], now: Instant) -> Result<Self, SpecError> {
+        Ok(self.check(edits)?.make(now))
+    }
+
+    /// The table that agrees with `specs` ([`ServiceTable::check_all`]).
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn apply(&self, specs: &[ServiceSpec], now: Instant) -> Result<Self, SpecError> {
+        Ok(self.check_all(specs)?.make(now))
     }
 }
 

@@ -11,7 +11,7 @@ mod table;
 mod trash;
 mod virtual_service;
 
-pub use edit::{Edit, differences};
+pub use edit::{Checked, Edit, differences};
 pub use ranges::{ServiceAddress, ServiceAddressError, Span};
 pub use real_server::{Encapsulation, Method, RealServer, ServerId};
 pub use spec::{Persistence, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError};

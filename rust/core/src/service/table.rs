@@ -4,8 +4,7 @@ use super::ranges::Ranges;
 use super::statistics::Passes;
 use super::trash::Trash;
 use super::{
-    Account, Edit, RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, SpecError, Statistics,
-    VirtualService, differences,
+    Account, Edit, RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, Statistics, VirtualService,
 };
 use crate::net::{Endpoint, Protocol};
 use crate::time::Instant;
@@ -135,22 +134,6 @@ impl ServiceTable {
         }
     }
 
-    /// The table that agrees with `specs`, from `now` on: that after the [`differences`]. Services and servers that
-    /// stay are kept by identity, with their counters and connections; so is a server that comes back to a service of
-    /// the same name within two minutes of its last connection. Everything is checked before anything changes.
-    pub fn apply(&self, specs: &[ServiceSpec], now: Instant) -> Result<Self, SpecError> {
-        let mut known = HashSet::with_capacity(specs.len());
-        for spec in specs {
-            spec.check()?;
-            if !known.insert(spec.key) {
-                return Err(SpecError::DuplicateService(spec.key));
-            }
-        }
-        let mut next = self.edit(&differences(self.specs(), specs), now)?;
-        next.put_in_order(specs);
-        Ok(next)
-    }
-
     /// What was wished for, in this order.
     pub fn specs(&self) -> impl Iterator<Item = &ServiceSpec> {
         self.services.iter().map(|service| &**service.spec())
@@ -166,7 +149,7 @@ impl ServiceTable {
     }
 
     /// Has services, and what was wished of their servers, stand as in `specs`, which it agrees with.
-    fn put_in_order(&mut self, specs: &[ServiceSpec]) {
+    pub(super) fn put_in_order(&mut self, specs: &[ServiceSpec]) {
         if !self.services.iter().map(VirtualService::key).eq(specs.iter().map(|spec| &spec.key)) {
             let places: HashMap<_, _> = specs.iter().enumerate().map(|(n, spec)| (spec.key, n)).collect();
             self.services.sort_by_key(|service| places.get(service.key()).copied());
@@ -300,7 +283,7 @@ impl Kinds {
 mod tests {
     use super::*;
     use crate::scheduler::{Request, Scheduler, Selection, ServerEvent, Servers};
-    use crate::service::{Method, Persistence, SchedulerSpec};
+    use crate::service::{Method, Persistence, SchedulerSpec, SpecError};
     use crate::time::Duration;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
