@@ -11,6 +11,13 @@ pub(crate) use arc_swap::ArcSwap;
 #[cfg(feature = "loom")]
 pub(crate) use modelled::ArcSwap;
 
+/// `SipHash` with secret keys, for what a client may choose. A model goes the same ways each time, so its keys are no secret.
+#[cfg(feature = "loom")]
+pub(crate) type SecretHash = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+/// `SipHash` with secret keys, for what a client may choose.
+#[cfg(not(feature = "loom"))]
+pub(crate) type SecretHash = std::hash::RandomState;
+
 /// `arc_swap`'s promise in loom's terms: a load gives one of the values that were stored, and a replacement that
 /// comes from another value than the present one is made again.
 #[cfg(feature = "loom")]
@@ -23,7 +30,11 @@ mod modelled {
 
     impl<T> ArcSwap<T> {
         pub(crate) fn from_pointee(value: T) -> Self {
-            Self(Mutex::new(Arc::new(value)))
+            Self::new(Arc::new(value))
+        }
+
+        pub(crate) fn new(value: Arc<T>) -> Self {
+            Self(Mutex::new(value))
         }
 
         pub(crate) fn load(&self) -> Arc<T> {
