@@ -28,7 +28,7 @@ from fastlvs.network import (
     parse_neighbours,
     parse_network,
 )
-from fastlvs.service import ServiceLike, VirtualService, service_key
+from fastlvs.service import ServiceLike, VirtualService
 from fastlvs.settings import Settings
 from fastlvs.statistics import Counters
 
@@ -159,7 +159,7 @@ class Engine(Balancer):
         As in the kernel what came in the last two seconds may stay counted. Active and inactive connections
         are no counters: they stay.
         """
-        self._core.zero(None if service is None else service_key(service))
+        self._core.zero(None if service is None else self._existing(service).key)
 
     @property
     def counters(self) -> Counters:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -233,15 +231,18 @@ def test_listings_have_columns_and_objects() -> None:
     assert str(connections[-1].destination) == "10.99.0.1:53"
 
 
-def test_listings_go_to_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
+def test_listings_go_to_pandas() -> None:
     director = engine(service())
     director.process("c", from_client())
     servers = director.services[0].servers
-    assert (
-        servers.to_pandas().keys() == servers.columns().keys() >= {"address", "weight", "usable", "out_bytes"}
-    )
-    assert director.connections.to_pandas()["client"].tolist() == ["203.0.113.9:40000"]
+    table = servers.to_pandas()
+    assert list(table.columns) == list(servers.columns())
+    assert table["address"].tolist() == ["192.168.1.3:80", "192.168.1.2:80", "192.168.1.1:80"]
+    assert table.loc[table["active"] + table["inactive"] > 0, "address"].tolist() == ["192.168.1.3:80"]
+    assert (table["usable"].dtype, table["in_bytes"].dtype) == (bool, "uint64")
+    connections = director.connections.to_pandas()
+    assert connections.shape == (1, len(director.connections.columns()))
+    assert connections.loc[0, ["client", "server"]].tolist() == ["203.0.113.9:40000", "192.168.1.3:80"]
 
 
 def test_single_things_print_shortly() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,36 @@ def test_what_a_file_names_wrongly_is_said(reference: str, message: str) -> None
         schedulers.load(reference)
 
 
-def test_every_built_in_scheduler_chooses() -> None:
-    for name in schedulers.NAMES:
-        assert len(choices(engine(service(name)), 3)) == 3, name
+def bucket(address: str) -> int:
+    """The kernel's ``hash_32`` with 8 bits."""
+    return (int(IPv4Address(address)) * 0x61C88647 % 2**32) >> 24
+
+
+LIST = ["192.168.1.3", "192.168.1.2", "192.168.1.1"]
+"""Newest first."""
+IN_TURN = [*LIST, LIST[0]]
+TWO_EACH = [LIST[0], LIST[0], LIST[1], LIST[1]]
+FIRST_FOUR = {
+    **dict.fromkeys(("rr", "wrr"), IN_TURN),
+    # Each takes the one that has the least, of equals the first in the list.
+    **dict.fromkeys(("lc", "wlc", "sed", "nq"), IN_TURN),
+    "dh": [LIST[bucket(VIP[0]) % 3]] * 4,
+    "sh": [LIST[bucket(CLIENT[0]) % 3]] * 4,
+    # The destination's server until that has more active connections than its weight, another less than half.
+    **dict.fromkeys(("lblc", "lblcr"), TWO_EACH),
+    "fo": [LIST[0]] * 4,
+    # The first that has no more active connections than its weight.
+    "ovf": TWO_EACH,
+}
+
+
+@pytest.mark.parametrize("name", schedulers.NAMES)
+def test_every_built_in_scheduler_chooses_by_its_rule(name: str) -> None:
+    chosen = choices(engine(service(name)), 4)
+    if name == "mh":  # which server a client's address has depends on a table of all servers
+        assert chosen in [[server] * 4 for server in LIST]
+    elif name == "twos":  # the less loaded one of two that are drawn
+        assert set(chosen) <= set(LIST)
+        assert len(set(chosen)) > 1
+    else:
+        assert chosen == FIRST_FOUR[name]

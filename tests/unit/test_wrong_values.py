@@ -415,6 +415,11 @@ def test_persistence_has_a_limit_which_is_told(seconds: Any) -> None:
     assert lvs.VirtualService("tcp", "192.0.2.10:80", persistence=2**31 - 1).persistence == 2**31 - 1
 
 
+def test_counters_of_a_service_that_is_not_there_cannot_begin_anew() -> None:
+    with pytest.raises(lvs.ConfigurationError, match=r"service tcp 10\.99\.0\.1:81: is not there"):
+        director().zero(("tcp", "10.99.0.1:81"))
+
+
 def test_a_name_that_no_argument_has_is_an_error_of_ours_and_a_type_error() -> None:
     for call in (
         lambda: SERVER.replace(weigth=1),

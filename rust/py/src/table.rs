@@ -6,8 +6,10 @@ use crate::convert::{self, Text};
 use crate::errors;
 use crate::scheduler::Schedulers;
 use crate::servers::{Servers, row, statistics};
-use crate::words::{flag_names, protocol_name};
-use fastlvs_core::service::{ServiceAddress, ServiceTable, Statistics, StatisticsValues, VirtualService};
+use crate::words::{self, flag_names, protocol_name};
+use fastlvs_core::service::{
+    ServiceAddress, ServiceKey, ServiceTable, Statistics, StatisticsValues, VirtualService,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList};
 use std::collections::HashSet;
@@ -56,8 +58,8 @@ impl Services {
         let service_key = key.py().import("fastlvs.service")?.getattr("service_key")?;
         let (protocol, Text(address)) =
             service_key.call1((key,))?.extract::<(String, Text<ServiceAddress>)>()?;
-        let named = |s: &&Service| s.protocol() == protocol && s.service.key().address() == address;
-        let found = self.services.iter().find(named).cloned();
+        let name = ServiceKey::at(words::protocol(&protocol), address);
+        let found = self.services.iter().find(|service| *service.service.key() == name).cloned();
         found.ok_or_else(|| errors::missing(format!("no service {protocol} {address}")))
     }
 
