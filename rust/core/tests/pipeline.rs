@@ -326,6 +326,57 @@ fn an_error_about_an_unknown_packet_may_begin_a_connection() {
     assert_eq!(director.state(), Some((State::Tcp(TcpState::None), Duration::from_secs(3))));
 }
 
+/// dh goes by the destination of the quoted packet, which is the client, and an FTP server's data is no client's.
+#[test]
+fn an_error_that_is_scheduled_goes_by_what_it_quotes() {
+    let mut director = Director::new(Method::Gatewaying, 1);
+    director.snapshot.settings.schedule_icmp = true;
+    let servers = ["192.168.1.4:80", "192.168.1.3:80"];
+    let servers = servers.map(|s| ServerSpec { endpoint: s.parse().unwrap(), ..ServerSpec::default() });
+    let dh = ServiceSpec {
+        scheduler: SchedulerSpec::Named("dh".to_owned()),
+        servers: servers.to_vec(),
+        ..spec(Method::Gatewaying, 1)
+    };
+    director.snapshot.services = Arc::new(ServiceTable::default().apply(&[dh], Instant::ZERO).unwrap());
+    // The VIP and two clients: buckets 21, 64 and 101 of 256; the server that was added last has the even ones.
+    for (client, known) in [([203, 0, 113, 9], true), ([203, 0, 113, 12], false)] {
+        let foreign = segment(VIP, client, (80, 40000), "A", 64, &[]);
+        let (verdict, _) = director.takes(CLIENT_LEG, &unreachable(CLIENT_LEG, client, VIP, &foreign));
+        assert_eq!(verdict == Verdict::Forward, known, "{client:?}");
+    }
+    let data = segment(VIP, CLIENT, (80, 20), "A", 64, &[]);
+    let error = unreachable(CLIENT_LEG, CLIENT, VIP, &data);
+    assert_eq!(director.takes(CLIENT_LEG, &error).0, Verdict::ToHost);
+}
+
+/// `nat_icmp_send`: before any scheduling a server's packet of no connection is refused in the name of the address that
+/// it was for.
+#[test]
+fn a_server_is_told_of_packets_to_the_director_that_no_connection_is_known_to() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let to = |destination, ports, flags| segment(SERVER, destination, ports, flags, 64, &[]);
+    let own = [10, 0, 0, 1];
+    let unwanted = [to(VIP, (8080, 80), "S"), to(VIP, (8080, 81), "A"), to(own, (8080, 22), "S")];
+    assert_ne!(director.takes(SERVER_LEG, &unwanted[0]).0, Verdict::Reply, "not without the setting");
+    let mut director = Director::new(Method::Masquerading, 1);
+    director.snapshot.settings.nat_icmp_send = true;
+    for (packet, asked) in unwanted.iter().zip([VIP, VIP, own]) {
+        let (verdict, out) = director.takes(SERVER_LEG, packet);
+        assert_eq!((verdict, out[0].0), (Verdict::Reply, SERVER_LEG));
+        let error = &out[0].1[14..];
+        assert_eq!((&error[12..16], &error[16..20], &error[20..22]), (&asked[..], &SERVER[..], &[3, 3][..]));
+        assert_eq!(error[28 + 8], 64, "no hop is counted of a packet that has arrived");
+    }
+    assert_eq!(director.takes(SERVER_LEG, &to(own, (8080, 22), "R")).0, Verdict::ToHost);
+    assert_eq!(
+        director.takes(SERVER_LEG, &to(own, (8081, 22), "S")).0,
+        Verdict::ToHost,
+        "not where it serves"
+    );
+    assert_eq!(director.takes(SERVER_LEG, &to(VIP, (8081, 80), "S")).0, Verdict::Forward);
+}
+
 #[test]
 fn without_services_the_engine_is_switched_off() {
     let mut director = Director::new(Method::Masquerading, 1);

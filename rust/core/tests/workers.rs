@@ -37,6 +37,7 @@ fn choose(scheduler: &dyn Scheduler, servers: &[Server], destination: u32) -> Op
             client: Endpoint::new([203, 0, 113, 9].into(), 40_000),
             destination: Endpoint::new(Ipv4Addr::from_bits(destination).into(), 80),
         },
+        towards: Ipv4Addr::from_bits(destination).into(),
         now: Instant::ZERO,
         flags: SchedulerFlags::default(),
         settings: &settings,

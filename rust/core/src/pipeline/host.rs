@@ -72,12 +72,25 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// A packet of no connection and no service. A masqueraded server may be told so.
     pub(super) fn stray(&mut self, packet: &Packet<'_>) -> Verdict {
         let way = self.network().path(packet.destination());
-        let told = self.snapshot.settings.nat_icmp_send
-            && way != Some(Path::Local)
-            && !self.is_refused(packet, way)
-            && !ends_a_connection(packet)
-            && self.snapshot.services.is_masqueraded(packet.protocol(), packet.flow.source);
+        let told =
+            way != Some(Path::Local) && !self.is_refused(packet, way) && self.is_unwanted_reply(packet);
         if told { self.reply_unwanted(packet) } else { self.host(packet) }
+    }
+
+    /// Whether a masqueraded server is to be told that a packet of its, no reply of a connection, is for one of the
+    /// director's own addresses, a VIP perhaps: services come after that.
+    pub(super) fn is_unwanted_here(&self, packet: &Packet<'_>) -> bool {
+        self.origin == Origin::Wire
+            && self.is_unwanted_reply(packet)
+            && self.network().path(packet.destination()) == Some(Path::Local)
+    }
+
+    /// Whether a masqueraded server is to be told of a packet of its that no connection is known to (`nat_icmp_send`).
+    fn is_unwanted_reply(&self, packet: &Packet<'_>) -> bool {
+        self.snapshot.settings.nat_icmp_send
+            && matches!(packet.protocol(), Protocol::TCP | Protocol::UDP | Protocol::SCTP)
+            && !ends_a_connection(packet)
+            && self.snapshot.services.is_masqueraded(packet.protocol(), packet.flow.source)
     }
 
     /// Whether the host, asked to route this packet on, will refuse it: it goes no further then.

@@ -274,10 +274,14 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         if packet.is_icmp() {
             return self.icmp(packet);
         }
-        if let Some(found) = self.engine.connections.find(&packet.connection_flow()) {
-            if found.outbound {
-                return self.outbound(packet, found);
-            }
+        let found = self.engine.connections.find(&packet.connection_flow());
+        if let Some(found) = found.filter(|found| found.outbound) {
+            return self.outbound(packet, found);
+        }
+        if self.is_unwanted_here(packet) {
+            return self.port_unreachable(packet, DropReason::NoConnection);
+        }
+        if let Some(found) = found {
             match self.known(packet, found) {
                 Known::Follow => {
                     let state = self.engine.connections.get(found.id).state().name();

@@ -9,12 +9,12 @@ use crate::frame::Egress;
 use crate::net::Protocol;
 use crate::network::Path;
 use crate::packet::Packet;
-use crate::service::{Encapsulation, Method, RealServer};
+use crate::service::{Encapsulation, FTP_DATA_PORT, Method};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::icmp::{v4, v6};
 use crate::wire::{ethernet, gre, gue, ipv4, u16_at, u32_at, udp};
-use std::sync::Arc;
+use std::net::IpAddr;
 
 /// A told MTU below this is told on as it is (Linux: the least MTU of IPv4 and a header).
 const LEAST_TOLD: u32 = 68 + ipv4::HEADER as u32;
@@ -99,7 +99,11 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         if self.engine.defences.drops() {
             return Verdict::Drop(DropReason::DropPacket);
         }
-        match self.admit(service, &flow) {
+        if flow.source.port == FTP_DATA_PORT {
+            return self.host(packet);
+        }
+        // The kernel's schedulers that go by the destination look at the quoted packet as it stands.
+        match self.admit(service, &flow, flow.source.address) {
             Ok(made) => self.while_admitted(made, |this, found| this.error_to_server(packet, quote, found)),
             Err(reason) => Verdict::Drop(reason),
         }
@@ -111,14 +115,16 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// Where IPv6 is in it, Linux relays nothing, and so do we; but a path MTU is learnt, so that the client is told at
     /// its next packet, where a kernel goes on sending what never arrives.
     fn tunnel_error(&mut self, packet: &Packet<'_>, quote: &Quote) -> Option<Verdict> {
-        let (server, inner) = self.tunnelled(packet, quote)?;
+        let (kinds, inner) = tunnelled(packet, quote)?;
         let found = self.engine.connections.find(&inner.flow).filter(|found| !found.outbound)?;
+        let server = quote.flow.destination.address;
+        let tunnel = self.snapshot.services.tunnel_to(server, kinds.into_iter())?;
         if !inner.has_ports {
             return None;
         }
         if !packet.is_ipv4() || !inner.flow.source.address.is_ipv4() {
             if let Some(told) = told_mtu(packet).filter(|_| packet.icmp_checksum_is_right()) {
-                self.learn(&server, told);
+                self.learn(server, tunnel, told);
             }
             return None;
         }
@@ -128,7 +134,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let message = packet.payload();
         let (kind, code) = (message[0], message[1]);
         let rest = if (kind, code) == (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) {
-            let told = self.learn(&server, u32::from(u16_at(message, 6)));
+            let told = self.learn(server, tunnel, u32::from(u16_at(message, 6)));
             if !inner.dont_fragment {
                 return Some(Verdict::Drop(DropReason::PathMtu));
             }
@@ -150,52 +156,14 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         Some(self.sent(sent, &way_back))
     }
 
-    /// The packet that a tunnel to one of the servers carried, if that is what the error quotes.
-    fn tunnelled(&self, packet: &Packet<'_>, quote: &Quote) -> Option<(Arc<RealServer>, Quote)> {
-        let server = quote.flow.destination;
-        let carried = packet.bytes.get(quote.transport..packet.end).filter(|_| quote.is_first)?;
-        let services = &self.snapshot.services;
-        let (server, inner, length) = match quote.flow.protocol {
-            inner @ (Protocol::IPIP | Protocol::IPV6) => {
-                (services.tunnel_to(server.address, |e| e == Encapsulation::Ipip)?, inner, 0)
-            }
-            Protocol::UDP => {
-                let port = |e| matches!(e, Encapsulation::Gue { port, .. } if port == server.port);
-                let found = services.tunnel_to(server.address, port)?;
-                let (inner, length) = gue::parse(carried.get(udp::HEADER..)?)?;
-                (found, inner, udp::HEADER + length)
-            }
-            Protocol::GRE => {
-                let kind = |e| matches!(e, Encapsulation::Gre { .. });
-                let found = services.tunnel_to(server.address, kind)?;
-                let (ethertype, length) = gre::parse(carried)?;
-                let inner = match ethertype {
-                    ethernet::IPV4 => Protocol::IPIP,
-                    ethernet::IPV6 => Protocol::IPV6,
-                    _ => return None,
-                };
-                (found, inner, length)
-            }
-            _ => return None,
-        };
-        let is_ipv4 = match inner {
-            Protocol::IPIP => true,
-            Protocol::IPV6 => false,
-            _ => return None,
-        };
-        let inner = Quote::at(packet, quote.transport + length, is_ipv4)?;
-        Some((Arc::clone(server), inner))
-    }
-
-    /// Remembers what a router said about the way to `server`; returns what that leaves for a packet in a
-    /// tunnel.
-    fn learn(&mut self, server: &RealServer, told: u32) -> u32 {
-        let address = server.endpoint().address;
+    /// Remembers what a router said about the way to the server at `address`; returns what that leaves for a packet
+    /// in a tunnel.
+    fn learn(&mut self, address: IpAddr, encapsulation: Encapsulation, told: u32) -> u32 {
         let link = match self.network().path(address) {
             Some(Path::Out(output)) => output.mtu,
             _ => return told,
         };
-        let overhead = tunnel::overhead(address, server.encapsulation());
+        let overhead = tunnel::overhead(address, encapsulation);
         // No link is narrower than what IPv6 has to be able to pass, in a tunnel too.
         let told = if address.is_ipv4() { told } else { told.max(LEAST_TUNNEL_V6 + overhead) };
         let known = self.engine.path_mtus.limit(address, link, self.now);
@@ -203,6 +171,36 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let mtu = self.engine.path_mtus.limit(address, link, self.now);
         if mtu > LEAST_TOLD { mtu.saturating_sub(overhead) } else { mtu }
     }
+}
+
+/// The packet that a tunnel carried, if it may be one that the error quotes, and what tunnel that may be.
+fn tunnelled(packet: &Packet<'_>, quote: &Quote) -> Option<([Encapsulation; 2], Quote)> {
+    let carried = packet.bytes.get(quote.transport..packet.end).filter(|_| quote.is_first)?;
+    let either = [false, true];
+    let (kinds, inner, length) = match quote.flow.protocol {
+        inner @ (Protocol::IPIP | Protocol::IPV6) => ([Encapsulation::Ipip; 2], inner, 0),
+        Protocol::UDP => {
+            let port = quote.flow.destination.port;
+            let (inner, length) = gue::parse(carried.get(udp::HEADER..)?)?;
+            (either.map(|checksum| Encapsulation::Gue { port, checksum }), inner, udp::HEADER + length)
+        }
+        Protocol::GRE => {
+            let (ethertype, length) = gre::parse(carried)?;
+            let inner = match ethertype {
+                ethernet::IPV4 => Protocol::IPIP,
+                ethernet::IPV6 => Protocol::IPV6,
+                _ => return None,
+            };
+            (either.map(|checksum| Encapsulation::Gre { checksum }), inner, length)
+        }
+        _ => return None,
+    };
+    let is_ipv4 = match inner {
+        Protocol::IPIP => true,
+        Protocol::IPV6 => false,
+        _ => return None,
+    };
+    Some((kinds, Quote::at(packet, quote.transport + length, is_ipv4)?))
 }
 
 /// The MTU that a router told, if that is what the error does.

@@ -10,6 +10,7 @@ use crate::scheduler::{Flow, Request};
 use crate::service::{FTP_DATA_PORT, FTP_PORT, Persistence, RealServer, ServiceKey, Span, VirtualService};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What becomes of a packet of a known connection.
@@ -69,7 +70,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         if packet.flow.source.port == FTP_DATA_PORT {
             return self.host(packet);
         }
-        match self.admit(service, &packet.flow) {
+        match self.admit(service, &packet.flow, packet.destination()) {
             Ok(admitted) => self.while_admitted(admitted, |this, found| this.inbound(packet, found)),
             Err(DropReason::NoServer) if is_ftp_by_chance(service, packet) => self.host(packet),
             Err(DropReason::NoServer) => self.port_unreachable(packet, DropReason::NoServer),
@@ -96,8 +97,14 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         verdict
     }
 
-    /// Makes a connection of `service` for a flow that a client has begun; `NoServer`: no server may have it.
-    pub(super) fn admit(&mut self, service: &VirtualService, flow: &FlowKey) -> Result<Admitted, DropReason> {
+    /// Makes a connection of `service` for a flow that a client has begun; `NoServer`: no server may have it. The
+    /// packet, or the one that it quotes, goes `towards` that address.
+    pub(super) fn admit(
+        &mut self,
+        service: &VirtualService,
+        flow: &FlowKey,
+        towards: IpAddr,
+    ) -> Result<Admitted, DropReason> {
         self.trace.stage(&Stage::Service { service: service.key(), scheduler: service.scheduler().name() });
         let connections = &self.engine.connections;
         let entries = connections.len() + connections.template_count();
@@ -106,10 +113,10 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         }
         let (server, template) = match service.persistence() {
             Some(persistence) => {
-                let (server, template) = self.persistent(service, persistence, flow)?;
+                let (server, template) = self.persistent(service, persistence, flow, towards)?;
                 (server, Some(template))
             }
-            None if is_for(service, flow) => (self.select(service, flow)?, None),
+            None if is_for(service, flow) => (self.select(service, flow, towards)?, None),
             None => return Err(DropReason::NoServer),
         };
         let translated = server.endpoint().port;
@@ -138,6 +145,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         service: &VirtualService,
         persistence: &Persistence,
         flow: &FlowKey,
+        towards: IpAddr,
     ) -> Result<(Arc<RealServer>, TemplateId), DropReason> {
         let key = template_key(service, persistence, flow);
         if let Some((id, server)) = self.engine.connections.template(&key) {
@@ -147,16 +155,22 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             }
             self.engine.connections.invalidate_template(id);
         }
-        let server = self.select(service, flow)?;
+        let server = self.select(service, flow, towards)?;
         let port = if key.destination.port == 0 { 0 } else { server.endpoint().port };
         let id = self.engine.connections.insert_template(key, &server, port, persistence.timeout, self.now);
         Ok((server, id))
     }
 
     /// Asks the service's scheduler.
-    fn select(&mut self, service: &VirtualService, flow: &FlowKey) -> Result<Arc<RealServer>, DropReason> {
+    fn select(
+        &mut self,
+        service: &VirtualService,
+        flow: &FlowKey,
+        towards: IpAddr,
+    ) -> Result<Arc<RealServer>, DropReason> {
         let request = Request {
             flow: Flow { protocol: flow.protocol, client: flow.source, destination: flow.destination },
+            towards,
             now: self.now,
             flags: service.flags(),
             settings: &self.snapshot.settings,

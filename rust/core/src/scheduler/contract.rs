@@ -5,6 +5,7 @@ use crate::service::{RealServer, ServerId};
 use crate::settings::Settings;
 use crate::time::Instant;
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a scheduler may know of the packet that opens a connection.
@@ -23,6 +24,9 @@ pub struct Flow {
 pub struct Request<'a> {
     /// The packet that opens a connection.
     pub flow: Flow,
+    /// Where that packet goes, for dh, lblc and lblcr: what is asked for. With an ICMP error that is scheduled
+    /// (`schedule_icmp`) it is the packet that the error quotes, and so the client.
+    pub towards: IpAddr,
     /// When it came.
     pub now: Instant,
     /// The options of the service's scheduler, as they are now.

@@ -34,9 +34,9 @@ pub(super) struct Hashed {
 impl Hashed {
     /// What is hashed.
     fn key(&self, request: &Request<'_>) -> u32 {
-        let (client, destination) = (request.flow.client, request.flow.destination);
+        let client = request.flow.client;
         match self.by {
-            By::Destination => fold(destination.address),
+            By::Destination => fold(request.towards),
             By::Source if request.flags.port => fold(client.address).wrapping_add(client.port.into()),
             By::Source => fold(client.address),
         }

@@ -42,7 +42,7 @@ impl Scheduler for LocalityBased {
     }
 
     fn select(&self, request: &Request<'_>, servers: Servers<'_>) -> Selection {
-        let (destination, now) = (request.flow.destination.address, request.now);
+        let (destination, now) = (request.towards, request.now);
         self.destinations.tidy(now, request.settings.lblc_expiration);
         let entry = self.destinations.find(destination, now);
         let kept = entry.as_ref().and_then(|entry| {

@@ -73,7 +73,7 @@ impl Scheduler for LocalityReplicated {
     }
 
     fn select(&self, request: &Request<'_>, servers: Servers<'_>) -> Selection {
-        let (destination, now) = (request.flow.destination.address, request.now);
+        let (destination, now) = (request.towards, request.now);
         let expiration = request.settings.lblcr_expiration;
         self.destinations.tidy(now, expiration);
         let Some(entry) = self.destinations.find(destination, now) else {
@@ -136,6 +136,7 @@ mod tests {
         let at = |seconds| {
             let request = Request {
                 flow: flow("192.0.2.1", "10.9.9.1"),
+                towards: [10, 9, 9, 1].into(),
                 now: Instant::ZERO + Duration::from_secs(seconds),
                 flags: SchedulerFlags::default(),
                 settings: &settings,

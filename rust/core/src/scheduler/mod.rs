@@ -105,7 +105,8 @@ mod testing {
         now: Instant,
     ) -> isize {
         let settings = Settings::default();
-        let request = Request { flow, now, flags, settings: &settings, random: 0 };
+        let request =
+            Request { flow, towards: flow.destination.address, now, flags, settings: &settings, random: 0 };
         match scheduler.select(&request, servers) {
             Selection::Server(place) => place.cast_signed(),
             Selection::NoServer => -1,

@@ -59,6 +59,7 @@ mod tests {
         let settings = Settings::default();
         let request = Request {
             flow: flow("192.0.2.1", "10.9.9.9"),
+            towards: [10, 9, 9, 9].into(),
             now: Instant::ZERO,
             flags: SchedulerFlags::default(),
             settings: &settings,

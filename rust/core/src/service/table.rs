@@ -1,5 +1,6 @@
 //! All virtual services: an immutable snapshot that a worker reads, and how the next one is made.
 
+use super::find::Servers;
 use super::ranges::Ranges;
 use super::statistics::Passes;
 use super::trash::Trash;
@@ -25,6 +26,7 @@ const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 pub struct ServiceTable {
     services: Vec<VirtualService>,
     index: Arc<Index>,
+    servers: Arc<Servers>,
     last_id: u32,
     statistics: Arc<Statistics>,
     passes: Arc<Passes>,
@@ -134,6 +136,11 @@ impl ServiceTable {
         }
     }
 
+    /// Its servers, by their addresses.
+    pub(super) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
     /// What was wished for, in this order.
     pub fn specs(&self) -> impl Iterator<Item = &ServiceSpec> {
         self.services.iter().map(|service| &**service.spec())
@@ -172,11 +179,13 @@ impl Next {
         let Self { table, gone, renamed } = self;
         let Some(&place) = table.index.places.get(edit.service()) else { return };
         let service = &mut table.services[place];
+        let protocol = service.key().protocol;
         match edit {
             Edit::AddService(_) => {}
             Edit::EditService(spec) => service.edit(spec, now),
             Edit::RemoveService(key) => {
                 for server in service.servers() {
+                    Arc::make_mut(&mut table.servers).remove(protocol, server);
                     table.trash.take(service, Arc::clone(server), now);
                 }
                 Arc::make_mut(&mut table.index).places.remove(key);
@@ -185,16 +194,20 @@ impl Next {
             }
             Edit::AddServer(key, spec) => {
                 let server = taken(&mut table.trash, &mut table.last_id, key, service.account(), spec);
+                Arc::make_mut(&mut table.servers).add(protocol, &server);
                 service.add(server);
             }
             Edit::EditServer(_, spec) => {
                 if let Some(place) = service.place(spec.endpoint) {
+                    Arc::make_mut(&mut table.servers).remove(protocol, &service.servers()[place]);
                     service.edit_server(place, spec);
+                    Arc::make_mut(&mut table.servers).add(protocol, &service.servers()[place]);
                 }
             }
             Edit::RemoveServer(_, endpoint) => {
                 if let Some(place) = service.place(*endpoint) {
                     let server = service.remove(place);
+                    Arc::make_mut(&mut table.servers).remove(protocol, &server);
                     table.trash.take(service, server, now);
                 }
             }
@@ -215,6 +228,7 @@ impl Next {
         service.edit(spec, now);
         for server in &spec.servers {
             let server = taken(&mut table.trash, &mut table.last_id, &spec.key, service.account(), server);
+            Arc::make_mut(&mut table.servers).add(spec.key.protocol, &server);
             service.add(server);
         }
         Arc::make_mut(&mut table.index).places.insert(spec.key, table.services.len());
@@ -282,7 +296,7 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::{Request, Scheduler, Selection, ServerEvent, Servers};
+    use crate::scheduler::{self, Request, Scheduler, Selection, ServerEvent};
     use crate::service::{Method, Persistence, SchedulerSpec, SpecError};
     use crate::time::Duration;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -340,15 +354,15 @@ mod tests {
             "settled"
         }
 
-        fn select(&self, _: &Request<'_>, _: Servers<'_>) -> Selection {
+        fn select(&self, _: &Request<'_>, _: scheduler::Servers<'_>) -> Selection {
             Selection::NoServer
         }
 
-        fn successor(self: Arc<Self>, _: ServerEvent, _: Servers<'_>) -> Arc<dyn Scheduler> {
+        fn successor(self: Arc<Self>, _: ServerEvent, _: scheduler::Servers<'_>) -> Arc<dyn Scheduler> {
             self
         }
 
-        fn settled(&self, _: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
+        fn settled(&self, _: scheduler::Servers<'_>) -> Option<Arc<dyn Scheduler>> {
             self.0.fetch_add(1, Relaxed);
             None
         }

@@ -119,7 +119,14 @@ mod tests {
             let table = ServiceTable::default().apply(&[of(&["10.0.0.1:80"])], Instant::ZERO).unwrap();
             let server = Arc::clone(&table.services()[0].servers()[0]);
             let flags = SchedulerFlags::default();
-            let request = Request { flow, now: after(1), flags, settings: &settings, random: 0 };
+            let request = Request {
+                flow,
+                towards: flow.destination.address,
+                now: after(1),
+                flags,
+                settings: &settings,
+                random: 0,
+            };
             assert!(table.services()[0].schedule(&request).is_some());
             let without = table.apply(&[of(&[])], after(2)).unwrap();
             let again = without.apply(&[of(&["10.0.0.1:80"])], after(1000)).unwrap();
