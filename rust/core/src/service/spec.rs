@@ -167,7 +167,8 @@ impl PartialEq for SchedulerSpec {
 /// A real server as it is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSpec {
-    /// RIP and port. With port 0 packets keep the port that they came to.
+    /// RIP and port. With port 0 packets keep the port that they came to; so they do with any port where the method is
+    /// none that translates, which only a mark's servers may then have beside the service's.
     pub endpoint: Endpoint,
     /// How packets reach it.
     pub method: Method,
@@ -334,7 +335,9 @@ impl ServerSpec {
         if endpoint.address.is_ipv6() != key.is_ipv6() && self.method != Method::Tunneling {
             return Err(SpecError::OtherFamily(key, endpoint));
         }
-        if self.method != Method::Masquerading && endpoint.port != key.address().server_port() {
+        // Of a mark's server the port is part of its name, and no more where it is not translated.
+        let keeps_port = self.method != Method::Masquerading && key.mark().is_none();
+        if keeps_port && endpoint.port != key.address().server_port() {
             return Err(SpecError::OtherPort(key, endpoint));
         }
         if matches!(self.encapsulation, Encapsulation::Gue { port: 0, .. }) {
@@ -393,6 +396,24 @@ mod tests {
         };
         let service = ServiceSpec { servers: vec![server], ..spec(address(Protocol::TCP, "10.0.0.1:80")) };
         assert!(matches!(service.check(), Err(SpecError::Thresholds(_, _, 4, 3))));
+    }
+
+    #[test]
+    fn servers_of_a_mark_have_ports_by_any_method() {
+        let server = |endpoint: &str, method| ServerSpec {
+            endpoint: endpoint.parse().unwrap(),
+            method,
+            ..ServerSpec::default()
+        };
+        for method in [Method::Masquerading, Method::Gatewaying, Method::Tunneling] {
+            let servers =
+                ["10.0.0.2:80", "10.0.0.2:81", "10.0.0.2:0"].map(|endpoint| server(endpoint, method));
+            let service = ServiceSpec { servers: servers.to_vec(), ..spec(ServiceKey::of_mark(7, false)) };
+            assert_eq!(service.check(), Ok(()), "{method:?}");
+        }
+        let servers = vec![server("10.0.0.2:81", Method::Gatewaying)];
+        let service = ServiceSpec { servers, ..spec(address(Protocol::TCP, "10.0.0.1:80")) };
+        assert!(matches!(service.check(), Err(SpecError::OtherPort(..))));
     }
 
     #[test]
