@@ -8,7 +8,7 @@
 use crate::net::{InterfaceId, Protocol};
 use crate::packet::{Fragments, Packet};
 use crate::time::{Duration, Instant};
-use crate::wire::{ipv4, ipv6, set_u16, u16_at, u32_at};
+use crate::wire::{ethernet, ipv4, ipv6, set_u16, u16_at, u32_at};
 use std::net::IpAddr;
 
 /// Unfinished datagrams of one worker.
@@ -19,8 +19,8 @@ pub const MEMORY: usize = 4 << 20;
 const SPARE: usize = 32;
 /// Runs of bytes that a datagram's fragments may form before it is complete.
 const RUNS: usize = 128;
-/// Room in front of the payload: link-layer header with tags, IP header with options or extension headers.
-const HEAD: usize = 22 + ipv6::HEADER_ROOM;
+/// Room in front of the payload: link-layer header with a tag, IP header with options or extension headers.
+const HEAD: usize = ethernet::HEADER + ethernet::TAG + ipv6::HEADER_ROOM;
 /// Longest payload.
 const LONGEST: usize = u16::MAX as usize - ipv4::HEADER;
 /// Of the ECN codes seen (RFC 3168 §5.3): that somebody does not know ECN, and that somebody was congested.

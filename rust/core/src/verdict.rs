@@ -48,7 +48,7 @@ macro_rules! drop_reasons {
 
 drop_reasons! {
     Truncated = "truncated", "The receiving device had no room for all of the frame.";
-    MalformedEthernet = "malformed_ethernet", "The frame ends inside its Ethernet header or VLAN tags.";
+    MalformedEthernet = "malformed_ethernet", "The frame ends inside its Ethernet header or priority tag.";
     MalformedArp = "malformed_arp", "The ARP packet is cut short or of foreign sizes.";
     MalformedIpv4 = "malformed_ipv4", "The IPv4 header is cut short or contradicts itself.";
     Ipv4Checksum = "ipv4_checksum", "The IPv4 header checksum is wrong.";

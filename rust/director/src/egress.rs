@@ -10,7 +10,7 @@
 
 use crate::claims::in_fragments;
 use crate::ends::Ends;
-use crate::nft::FAMILIES;
+use crate::nft::{FAMILIES, OTHER_VLANS};
 use fastlvs_core::forward::gateway;
 use fastlvs_core::frame::{Egress, Frame, NextHop};
 use fastlvs_core::net::{InterfaceId, Mac, Protocol};
@@ -116,6 +116,7 @@ pub fn fill(table: &str, owner: u32, local: &Ends) -> String {
         let _ = writeln!(script, "add rule netdev {table} egress {rule}");
     };
     rule(&format!("meta mark {owner} accept"));
+    rule(&format!("{OTHER_VLANS} accept"));
     rule("ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 accept");
     for family in &FAMILIES {
         let (ip, fragment, error) = (family.ip, family.fragment, family.error);

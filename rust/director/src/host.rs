@@ -76,10 +76,7 @@ impl Host<'_> {
     /// Sends a packet on as a router does: fragments as they came, for the raw socket cuts nothing itself; an error no
     /// further than its TTL reaches, for the engine leaves those that do not to the router.
     fn route(&mut self, packet: &Packet<'_>, output: &Output) -> Result<(), DropReason> {
-        // Tags are kept on the interface that they came in on.
-        let same = output.hop.interface == packet.interface;
-        let link = if same { packet.network } else { ethernet::HEADER };
-        let mut fragments = Datagrams { host: &self.links.host, room: self.scratch, link };
+        let mut fragments = Datagrams { host: &self.links.host, room: self.scratch };
         gateway::emit(&Packet { dont_fragment: false, ..*packet }, output, &mut fragments)
     }
 }
@@ -89,11 +86,10 @@ fn send(host: &GiveBack, datagram: &[u8]) {
     let _refused = host.send(datagram);
 }
 
-/// Hands the host what is written as frames, whose link-layer headers are `link` bytes long.
+/// Hands the host what is written as frames.
 struct Datagrams<'a> {
     host: &'a GiveBack,
     room: &'a mut [u8],
-    link: usize,
 }
 
 impl Egress for Datagrams<'_> {
@@ -103,7 +99,7 @@ impl Egress for Datagrams<'_> {
 
     fn send(&mut self, length: usize, offload: Offload) {
         finish_checksum(&mut self.room[..length], offload);
-        send(self.host, &self.room[self.link..length]);
+        send(self.host, &self.room[ethernet::HEADER..length]);
     }
 }
 

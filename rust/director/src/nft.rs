@@ -236,7 +236,7 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
     let _ = writeln!(
         script,
         " chain ingress {{ type filter hook ingress devices = {{ {} }} priority 0; policy accept;\n  \
-         meta pkttype != host accept",
+         meta pkttype != host accept\n  {OTHER_VLANS} accept",
         devices.join(", ")
     );
     for Family { v4, suffix, ip, fragment, .. } in &FAMILIES {
@@ -257,6 +257,9 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
     script + &format!("  meta l4proto {{ {icmp4}, {icmp6} }} jump errors\n  jump ranges\n }}\n}}\n")
 }
 
+/// Matches frames of VLANs, which are not the interface's own, by the tag that the kernel has taken out of them already.
+/// VLAN 0 is none: such a tag has a priority alone.
+pub const OTHER_VLANS: &str = "@ll,96,16 { 0x8100, 0x88a8 } @ll,112,16 & 0x0fff != 0";
 /// Leaves what goes to the host itself alone.
 const UNLESS_LOCAL: &str = " fib daddr type != local";
 

@@ -8,8 +8,6 @@ use crate::wire::ipv4::{self, MORE_FRAGMENTS};
 use crate::wire::{ethernet, ipv6, set_u16, u16_at};
 use std::ops::Range;
 
-/// Length of the part of the link-layer header that both addresses take.
-const ADDRESSES: usize = 12;
 const OPTION_END: u8 = 0;
 const OPTION_NOTHING: u8 = 1;
 /// Fragments after the first carry only options with this bit (RFC 791 §3.1).
@@ -19,16 +17,13 @@ const OPTION_COPIED: u8 = 0x80;
 #[derive(Clone, Copy)]
 pub(super) struct Link<'a> {
     out: &'a Output,
-    tags: &'a [u8],
     ethertype: u16,
 }
 
 impl<'a> Link<'a> {
     /// For `packet` itself, changed or not, or an answer to it, that leaves by `out`.
-    pub(super) fn of(packet: &Packet<'a>, out: &'a Output) -> Self {
-        let ethertype = packet.network - 2;
-        let tags = if out.hop.interface == packet.interface { ADDRESSES } else { ethertype };
-        Self { out, tags: &packet.bytes[tags..ethertype], ethertype: u16_at(packet.bytes, ethertype) }
+    pub(super) fn of(packet: &Packet<'_>, out: &'a Output) -> Self {
+        Self { out, ethertype: u16_at(packet.bytes, packet.network - 2) }
     }
 
     /// The same for an IP packet that starts with another header than `packet`.
@@ -36,9 +31,9 @@ impl<'a> Link<'a> {
         Self { ethertype, ..self }
     }
 
-    /// Its length in bytes.
-    pub(super) fn length(&self) -> usize {
-        ethernet::HEADER + self.tags.len()
+    /// What its way takes.
+    pub(super) const fn mtu(&self) -> u32 {
+        self.out.mtu
     }
 
     /// Sends one frame: this header, and `length` bytes behind it that `write` fills.
@@ -49,10 +44,9 @@ impl<'a> Link<'a> {
         egress: &mut E,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<(), DropReason> {
-        let header = self.length();
+        let header = ethernet::HEADER;
         let frame = &mut egress.slot(&self.out.hop, header + length)?[..header + length];
         ethernet::set_addresses(frame, self.out.hop.mac.unwrap_or_default(), self.out.source_mac);
-        frame[ADDRESSES..header - 2].copy_from_slice(self.tags);
         set_u16(frame, header - 2, self.ethertype);
         write(&mut frame[header..]);
         egress.send(header + length, offload);

@@ -6,7 +6,7 @@ use crate::frame::Egress;
 use crate::network::Output;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
-use crate::wire::ipv4;
+use crate::wire::{ethernet, ipv4};
 
 /// Sends `packet` on to the hop of `out`.
 ///
@@ -41,7 +41,7 @@ fn send<E: Egress + ?Sized>(
     let link = Link::of(packet, out);
     let fits_way = fits(packet, out.mtu);
     if fits_way && packet.reassembled.is_none() {
-        let offload = offload_behind(packet, packet.network - link.length());
+        let offload = offload_behind(packet, packet.network - ethernet::HEADER);
         return link.emit(packet.ip_length(), offload, egress, |datagram| {
             datagram.copy_from_slice(packet.datagram());
             hop(datagram);
@@ -64,17 +64,17 @@ mod tests {
     use crate::net::InterfaceId;
 
     #[test]
-    fn tags_stay_on_the_interface_that_they_came_in_on() {
-        let tagged = [&PING[..12], &[0x81, 0, 0, 42], &PING[12..]].concat();
+    fn a_priority_tag_is_not_sent_on() {
+        let tagged = [&PING[..12], &[0x81, 0, 0xe0, 0], &PING[12..]].concat();
         let packet = packet(&tagged);
         let mut sent = Capture::default();
         for interface in [packet.interface, InterfaceId(7)] {
             emit(&packet, &out(interface, 1500), &mut sent).unwrap();
         }
-        assert_eq!(sent.frames[0].1[12..18], [0x81, 0, 0, 42, 8, 0]);
-        assert_eq!(sent.frames[1].1[12..14], [8, 0]);
-        assert_eq!(sent.frames[0].1[18..], sent.frames[1].1[14..]);
-        assert_eq!(sent.frames[1].1[22], PING[22] - 1);
+        for (_, frame, _) in &sent.frames {
+            assert_eq!((&frame[12..14], frame.len()), (&[8, 0][..], PING.len()));
+            assert_eq!((frame[22], &frame[26..]), (PING[22] - 1, &PING[26..]));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::packet::{Fragment, Packet};
 use crate::verdict::DropReason;
 use crate::wire::checksum::{Delta, Sum};
 use crate::wire::sctp::{self, Crc32c};
-use crate::wire::{ipv4, ipv6, set_u16, u16_at, udp};
+use crate::wire::{ethernet, ipv4, ipv6, set_u16, u16_at, udp};
 use std::net::IpAddr;
 
 /// Sends `packet` from `rewrite.source` to `rewrite.destination`, out by `out`. Ports are rewritten
@@ -74,7 +74,7 @@ fn send<E: Egress + ?Sized>(
     let fits_way = fits(packet, out.mtu);
     if fits_way && packet.reassembled.is_none() {
         let unfinished = packet.checksum_is_partial();
-        let offload = offload_behind(packet, packet.network - link.length());
+        let offload = offload_behind(packet, packet.network - ethernet::HEADER);
         return link.emit(packet.ip_length(), offload, egress, |datagram| {
             datagram.copy_from_slice(packet.datagram());
             let (header, payload) = datagram.split_at_mut(packet.transport - packet.network);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn an_unfinished_checksum_moves_with_its_packet() {
-        let tagged = [&SYN[..12], &[0x81, 0, 0, 42], &SYN[12..]].concat();
+        let tagged = [&SYN[..12], &[0x81, 0, 0, 0], &SYN[12..]].concat();
         let checksum = ChecksumState::Partial { start: 38, offset: 16 };
         let offload = crate::frame::Offload { checksum, segmentation: None };
         let syn = Packet { offload, ..packet(&tagged) };
@@ -257,7 +257,12 @@ mod tests {
         for interface in [syn.interface, InterfaceId(7)] {
             emit(&syn, &rewrite, &out(interface, 1500), &mut sent).unwrap();
         }
-        assert_eq!(sent.frames[0].2.checksum, checksum, "with its tag");
-        assert_eq!(sent.frames[1].2.checksum, ChecksumState::Partial { start: 34, offset: 16 });
+        for (_, _, offload) in &sent.frames {
+            assert_eq!(
+                offload.checksum,
+                ChecksumState::Partial { start: 34, offset: 16 },
+                "its tag stays behind"
+            );
+        }
     }
 }

@@ -21,8 +21,7 @@ pub fn parse<'a>(frame: &Frame<'a>) -> Result<Parsed<'a>, DropReason> {
     match link.ethertype {
         ethernet::IPV4 => parse_ipv4(frame, &link).map(Parsed::Ip),
         ethernet::IPV6 => parse_ipv6(frame, &link).map(Parsed::Ip),
-        // A tagged one belongs to a VLAN device of the host, which is an interface of its own.
-        ethernet::ARP if link.payload == ethernet::HEADER => {
+        ethernet::ARP => {
             Arp::parse(&frame.bytes[link.payload..]).map(Parsed::Arp).ok_or(DropReason::MalformedArp)
         }
         _ => Ok(Parsed::Other),
@@ -233,14 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn steps_over_vlan_tags() {
-        let tags = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 42];
-        let tagged = [&SYN[..12], &tags, &SYN[12..]].concat();
-        let packet = read(&tagged).unwrap();
-        assert_eq!((packet.network, packet.transport, packet.end), (22, 42, 62));
-        let arp = [&SYN[..12], &tags[4..], &[8, 6], &[0; 28]].concat();
-        let frame = Frame { interface: InterfaceId(3), bytes: &arp, offload: Offload::NONE };
-        assert!(matches!(parse(&frame), Ok(Parsed::Other)), "ARP of a VLAN is a VLAN device's");
+    fn a_priority_tag_changes_nothing_and_another_vlan_is_not_read() {
+        let tagged = |tag: [u8; 4], rest: &[u8]| [&SYN[..12], &tag, rest].concat();
+        let packet = tagged([0x81, 0, 0xa0, 0], &SYN[12..]);
+        let packet = read(&packet).unwrap();
+        assert_eq!((packet.network, packet.transport, packet.end), (18, 38, 58));
+        for (identifier, read) in [(0, true), (42, false)] {
+            for rest in [&SYN[12..], &[&[8, 6], &[0; 28][..]].concat()] {
+                let bytes = tagged([0x81, 0, 0, identifier], rest);
+                let frame = Frame { interface: InterfaceId(3), bytes: &bytes, offload: Offload::NONE };
+                assert_eq!(matches!(parse(&frame), Ok(Parsed::Other)), !read, "VLAN {identifier}");
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::packet::{Fragments, Packet};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::Arp;
-use crate::wire::ethernet;
 use crate::wire::ndp::{self, Neighbour};
 
 /// A frame for the host, in place of the one that was processed.
@@ -153,9 +152,8 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     }
 
     /// Answers who asks for an IPv6 address that the engine alone has; `None` when the packet is no such question.
-    /// One in a VLAN is for a device of the host, as in ARP.
     pub(super) fn advertise(&mut self, packet: &Packet<'_>) -> Option<Verdict> {
-        if packet.protocol() != Protocol::ICMPV6 || packet.network != ethernet::HEADER {
+        if packet.protocol() != Protocol::ICMPV6 {
             return None;
         }
         packet.icmp_type()?;

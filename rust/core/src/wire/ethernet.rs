@@ -1,4 +1,7 @@
-//! Ethernet II, with up to two VLAN tags (IEEE 802.3, 802.1Q, 802.1ad).
+//! Ethernet II, with a priority tag where there is one (IEEE 802.3, 802.1Q, 802.1ad).
+//!
+//! A tag whose VLAN identifier is 0 says a priority and nothing else: the frame is its interface's own, as one
+//! without tag. A frame of any other VLAN belongs to a VLAN device, and what it carries is not read.
 
 use super::u16_at;
 use crate::net::Mac;
@@ -15,6 +18,8 @@ pub const ARP: u16 = 0x0806;
 pub const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
+/// Of a tag's first 16 bits, those that name the VLAN.
+const VLAN_ID: u16 = 0x0fff;
 
 /// A frame's link-layer header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub struct Ethernet {
     pub destination: Mac,
     /// Who sent it.
     pub source: Mac,
-    /// What it carries, behind its tags.
+    /// What it carries, behind a priority tag; a VLAN's own EtherType where the frame is another VLAN's.
     pub ethertype: u16,
     /// Where that begins.
     pub payload: usize,
@@ -35,23 +40,15 @@ impl Ethernet {
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let (destination, rest) = frame.split_first_chunk::<6>()?;
         let (source, _) = rest.split_first_chunk::<6>()?;
-        let mut payload = HEADER;
-        loop {
-            if frame.len() < payload {
-                return None;
+        let read = |payload: usize| (frame.len() >= payload).then(|| u16_at(frame, payload - 2));
+        let (mut ethertype, mut payload) = (read(HEADER)?, HEADER);
+        if matches!(ethertype, VLAN | SERVICE_VLAN) {
+            let behind = read(HEADER + TAG)?;
+            if u16_at(frame, HEADER) & VLAN_ID == 0 {
+                (ethertype, payload) = (behind, HEADER + TAG);
             }
-            let ethertype = u16_at(frame, payload - 2);
-            let tagged = matches!(ethertype, VLAN | SERVICE_VLAN) && payload < HEADER + 2 * TAG;
-            if !tagged {
-                return Some(Self {
-                    destination: Mac(*destination),
-                    source: Mac(*source),
-                    ethertype,
-                    payload,
-                });
-            }
-            payload += TAG;
         }
+        Some(Self { destination: Mac(*destination), source: Mac(*source), ethertype, payload })
     }
 }
 
@@ -65,13 +62,28 @@ pub fn set_addresses(frame: &mut [u8], destination: Mac, source: Mac) {
 mod tests {
     use super::*;
 
-    const TAGGED: [u8; 18] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0x00, 0x00, 0x2a, 0x08, 0x00];
+    const TAGGED: [u8; 18] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0x00, 0xe0, 0x00, 0x08, 0x00];
 
     #[test]
-    fn tags_are_stepped_over() {
+    fn a_priority_tag_is_stepped_over() {
         let header = Ethernet::parse(&TAGGED).unwrap();
         assert_eq!((header.ethertype, header.payload), (IPV4, 18));
         assert_eq!(header.destination, Mac([2, 0, 0, 0, 0, 1]));
+        let service = [&TAGGED[..12], &[0x88, 0xa8], &TAGGED[14..]].concat();
+        assert_eq!(Ethernet::parse(&service).unwrap().ethertype, IPV4);
+    }
+
+    #[test]
+    fn another_vlans_frame_is_not_read() {
+        for (tag, what) in [
+            ([0x81, 0, 0, 5, 8, 0, 8, 0], "VLAN 5"),
+            ([0x81, 0, 0x0f, 0xff, 8, 0, 8, 0], "the last identifier"),
+            ([0x88, 0xa8, 0, 7, 0x81, 0, 0, 0], "tagged twice"),
+            ([0x81, 0, 0, 0, 0x81, 0, 0, 5], "a priority tag around VLAN 5"),
+        ] {
+            let header = Ethernet::parse(&[&TAGGED[..12], &tag[..]].concat()).unwrap();
+            assert!(matches!(header.ethertype, VLAN | SERVICE_VLAN), "{what}");
+        }
     }
 
     #[test]
