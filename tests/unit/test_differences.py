@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
 import fastlvs as lvs
 
 DIRECTOR_C, DIRECTOR_S, FAR = "02:00:00:00:00:01", "02:00:00:00:01:01", "02:00:00:00:00:02"
 VIP, SERVER, CLIENT = "10.99.0.1", "192.168.1.3", "203.0.113.9"
-VIP6, SERVER6 = "fd00:99::1", "fd00:5::3"
 
 
 def director(vip: str, server: str, **options: Any) -> lvs.Engine:
@@ -31,12 +29,6 @@ def director(vip: str, server: str, **options: Any) -> lvs.Engine:
 def frame(packet: Any, mac: str = DIRECTOR_C) -> bytes:
     ethertype = b"\x08\x00" if packet.version == 4 else b"\x86\xdd"
     return bytes.fromhex((mac + FAR).replace(":", "")) + ethertype + bytes(packet)
-
-
-def test_packets_from_nobody_are_dropped() -> None:
-    packet = IPv6(src="::", dst=VIP6) / UDP(sport=4000, dport=53)
-    outcome = director(VIP6, SERVER6, forwarding="nat").process("c", frame(packet))
-    assert outcome.reason is lvs.DropReason.MARTIAN_SOURCE
 
 
 def test_a_datagram_is_summed_without_what_stands_behind_it() -> None:

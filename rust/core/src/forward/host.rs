@@ -84,6 +84,8 @@ pub fn answer<E: Egress + ?Sized>(
             echo_reply(packet, v6::ECHO_REPLY, identification, out, egress)
         }
         (_, _, Some(_)) => Err(DropReason::HostSilent),
+        // One that could not be walked.
+        (extension, ..) if !packet.is_ipv4() && ipv6::is_extension(extension) => Err(DropReason::HostSilent),
         _ => icmp::protocol_unreachable(packet, packet.destination(), identification, out, egress),
     }
 }

@@ -54,7 +54,7 @@ fn parse_ipv4<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, Drop
 
 fn parse_ipv6<'a>(frame: &Frame<'a>, link: &Ethernet) -> Result<Packet<'a>, DropReason> {
     let header = Ipv6::parse(&frame.bytes[link.payload..]).ok_or(DropReason::MalformedIpv6)?;
-    if is_martian_v6(header.source(), header.destination()) {
+    if is_martian_v6(header.source()) {
         return Err(DropReason::MartianSource);
     }
     let fragment = match header.fragment() {
@@ -159,9 +159,9 @@ const fn is_martian_v4(source: Ipv4Addr, destination: Ipv4Addr) -> bool {
         || source.is_unspecified() && !destination.is_broadcast()
 }
 
-/// As in IPv4; a host that checks whether its address is free asks a group from `::` (RFC 4862).
-const fn is_martian_v6(source: Ipv6Addr, destination: Ipv6Addr) -> bool {
-    source.is_multicast() || source.is_loopback() || source.is_unspecified() && !destination.is_multicast()
+/// As in IPv4, but for `::`, from which Linux takes any packet.
+const fn is_martian_v6(source: Ipv6Addr) -> bool {
+    source.is_multicast() || source.is_loopback()
 }
 
 #[cfg(test)]

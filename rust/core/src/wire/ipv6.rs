@@ -36,8 +36,11 @@ pub struct Ipv6<'a> {
 }
 
 impl<'a> Ipv6<'a> {
-    /// Reads the headers of `packet`, which may have link-layer padding behind it; `None` when one
-    /// of them is cut short.
+    /// Reads the headers of `packet`, which may have link-layer padding behind it; `None` when the fixed header or
+    /// the hop-by-hop options behind it, which every router reads, are cut short.
+    ///
+    /// At any other extension header that is longer than the packet, or one too many, the walk ends: what it carries
+    /// is [`Ipv6::protocol`] then, for a host to judge.
     #[must_use]
     pub fn parse(packet: &'a [u8]) -> Option<Self> {
         let first: &[u8; HEADER] = packet.first_chunk()?;
@@ -50,38 +53,34 @@ impl<'a> Ipv6<'a> {
         let mut fragment_header = 0;
         for _ in 0..MOST_EXTENSIONS {
             let later = matches!(fragment, Some((offset, _)) if offset > 0);
-            let extension =
-                matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS);
-            if !extension || later {
-                let protocol = Protocol(next);
-                return Some(Self {
-                    header: &packet[..HEADER],
-                    total_length,
-                    transport: at,
-                    protocol,
-                    protocol_field: next_field,
-                    fragment,
-                    fragment_header,
-                });
+            if !is_extension(Protocol(next)) || later {
+                break;
             }
-            let start = packet.get(at..at + 8)?;
-            let length = match next {
-                FRAGMENT => {
-                    let field = u16_at(start, 2);
-                    fragment = Some((usize::from(field & !7), field & 1 != 0));
-                    fragment_header = at;
-                    FRAGMENT_HEADER
+            let length = extension_length(next, packet.get(at..).unwrap_or_default());
+            let Some(length) = length.filter(|length| at + length <= total_length) else {
+                if at == HEADER && next == HOP_BY_HOP {
+                    return None;
                 }
-                AUTHENTICATION => (usize::from(start[1]) + 2) * 4,
-                _ => (usize::from(start[1]) + 1) * 8,
+                break;
             };
+            let start = &packet[at..];
+            if next == FRAGMENT {
+                let field = u16_at(start, 2);
+                fragment = Some((usize::from(field & !7), field & 1 != 0));
+                fragment_header = at;
+            }
             (next, next_field) = (start[0], at);
             at += length;
-            if at > total_length {
-                return None;
-            }
         }
-        None
+        Some(Self {
+            header: &packet[..HEADER],
+            total_length,
+            transport: at,
+            protocol: Protocol(next),
+            protocol_field: next_field,
+            fragment,
+            fragment_header,
+        })
     }
 
     /// Length of the packet, fixed header included.
@@ -143,6 +142,22 @@ impl<'a> Ipv6<'a> {
     pub fn destination(&self) -> Ipv6Addr {
         address_at(self.header, 24)
     }
+}
+
+/// Whether that is an extension header and no transport.
+#[must_use]
+pub const fn is_extension(protocol: Protocol) -> bool {
+    matches!(protocol.0, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
+}
+
+/// Length of the extension header `number` that `bytes` begin with, if its first eight bytes are there.
+fn extension_length(number: u8, bytes: &[u8]) -> Option<usize> {
+    let start: &[u8; 8] = bytes.first_chunk()?;
+    Some(match number {
+        FRAGMENT => FRAGMENT_HEADER,
+        AUTHENTICATION => (usize::from(start[1]) + 2) * 4,
+        _ => (usize::from(start[1]) + 1) * 8,
+    })
 }
 
 fn address_at(header: &[u8], at: usize) -> Ipv6Addr {
@@ -293,6 +308,30 @@ mod tests {
             &[[DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0], [17, 0, 1, 4, 0, 0, 0, 0]].concat(),
         );
         assert_eq!(repeated_headers(&bytes), (48, 40));
+    }
+
+    #[test]
+    fn the_walk_ends_at_what_cannot_be_walked() {
+        let options = |next, length| [next, length, 1, 4, 0, 0, 0, 0];
+        let too_many =
+            (0..=MOST_EXTENSIONS).flat_map(|_| options(DESTINATION_OPTIONS, 0)).collect::<Vec<_>>();
+        for (name, first, payload, protocol, transport) in [
+            (
+                "options longer than the packet",
+                DESTINATION_OPTIONS,
+                options(17, 1).to_vec(),
+                DESTINATION_OPTIONS,
+                40,
+            ),
+            ("AH longer than the packet", AUTHENTICATION, options(6, 4).to_vec(), AUTHENTICATION, 40),
+            ("a routing header of 7 bytes", ROUTING, vec![17; 7], ROUTING, 40),
+            ("behind others", ROUTING, [options(60, 0), options(17, 1)].concat(), DESTINATION_OPTIONS, 48),
+            ("one too many", DESTINATION_OPTIONS, too_many, DESTINATION_OPTIONS, 40 + 8 * MOST_EXTENSIONS),
+        ] {
+            let bytes = packet(first, &payload);
+            let header = Ipv6::parse(&bytes).unwrap();
+            assert_eq!((header.protocol(), header.transport()), (Protocol(protocol), transport), "{name}");
+        }
     }
 
     #[test]
