@@ -1,8 +1,8 @@
 //! Telling a sender what became of its packet: ICMP (RFC 792, RFC 1812 §4.3) and ICMPv6 errors
 //! (RFC 4443), built as a Linux host builds them.
 //!
-//! A message quotes the packet from its IP header on, as far as 576 bytes (IPv6: 1,280) hold it. An
-//! aggregate is quoted as it is, its length and its unfinished checksum included, as Linux does: the
+//! A message quotes the packet from its IP header on, as far as 576 bytes (IPv6: 1,280) hold it, or the way back
+//! if that takes less. An aggregate is quoted as it is, its length and its unfinished checksum included, as Linux does: the
 //! sender looks at addresses, ports and sequence number.
 //!
 //! Nobody is told about an ICMP error, a later fragment, or what was sent to many at once: then the
@@ -172,18 +172,25 @@ pub fn relayed<E: Egress + ?Sized>(
     error.emit_v4(&about, (source, destination), identification, &Link::of(packet, out), egress)
 }
 
-/// Length of the error that the functions of this module send about `packet`, from its IP header on.
+/// Length of the error that the functions of this module send about `packet` by `out`, from its IP header on.
 #[must_use]
-pub fn length(packet: &Packet<'_>) -> usize {
-    let (ip, longest) =
-        if packet.is_ipv4() { (ipv4::HEADER, LONGEST_V4) } else { (ipv6::HEADER, LONGEST_V6) };
-    (ip + HEADER + packet.ip_length()).min(longest)
+pub fn length(packet: &Packet<'_>, out: &Output) -> usize {
+    if packet.is_ipv4() {
+        length_v4(packet.ip_length(), out.mtu)
+    } else {
+        (ipv6::HEADER + HEADER + packet.ip_length()).min(LONGEST_V6)
+    }
 }
 
 /// Length of the error that [`relayed`] sends.
 #[must_use]
-pub fn relayed_length(packet: &Packet<'_>, quote: &Quote) -> usize {
-    (ipv4::HEADER + HEADER + packet.end - quote.network).min(LONGEST_V4)
+pub fn relayed_length(packet: &Packet<'_>, quote: &Quote, out: &Output) -> usize {
+    length_v4(packet.end - quote.network, out.mtu)
+}
+
+/// Length of an error about `quoted` bytes, by a way that takes `mtu`.
+fn length_v4(quoted: usize, mtu: u32) -> usize {
+    (ipv4::HEADER + HEADER + quoted).min(LONGEST_V4).min(mtu as usize)
 }
 
 fn too_big(packet: &Packet<'_>, mtu: u32) -> Error {
@@ -261,7 +268,10 @@ impl Error {
         link: &Link<'_>,
         egress: &mut E,
     ) -> Result<(), DropReason> {
-        let length = (ipv4::HEADER + HEADER + about.datagram.len()).min(LONGEST_V4);
+        let length = length_v4(about.datagram.len(), link.mtu());
+        if length < ipv4::HEADER + HEADER + ipv4::HEADER.min(about.datagram.len()) {
+            return Err(DropReason::TooBig);
+        }
         let header = ipv4::Fields {
             tos: TOS | about.tos & TOS_KEPT,
             total_length: length as u16,
@@ -347,6 +357,20 @@ mod tests {
         }
         assert!(sent.frames.is_empty());
         assert_eq!(host_unreachable(&ping, ping.destination(), 1, &out, &mut sent), Ok(()));
+    }
+
+    #[test]
+    fn a_quote_is_as_long_as_the_way_back_takes() {
+        let mut long = [&PING[..], &[0; 1000]].concat();
+        set_u16(&mut long[14..], 2, 1028);
+        ipv4::set_checksum(&mut long[14..34]);
+        let long = packet(&long);
+        for (mtu, length) in [(1500, 576), (576, 576), (552, 552), (68, 68)] {
+            let (out, mut sent) = (out(InterfaceId(7), mtu), Capture::default());
+            port_unreachable(&long, long.destination(), 1, &out, &mut sent).unwrap();
+            assert_eq!(sent.frames[0].1.len(), 14 + length, "MTU {mtu}");
+            assert_eq!(super::length(&long, &out), length, "MTU {mtu}");
+        }
     }
 
     #[test]

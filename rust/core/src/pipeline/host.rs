@@ -55,7 +55,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             self.trace.stage(&Stage::Host);
             return Verdict::ToHost;
         }
-        let Some(Path::Out(way_back)) = self.network().path(packet.source()) else {
+        let Some(way_back) = self.way_back(packet.source()) else {
             return Verdict::Drop(DropReason::HostSilent);
         };
         let identification = self.identification();

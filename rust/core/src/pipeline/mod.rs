@@ -448,6 +448,14 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         Output { mtu: self.engine.path_mtus.limit(address, output.mtu, self.now), ..output }
     }
 
+    /// The way back to a sender, if it leads out of the director.
+    fn way_back(&self, sender: IpAddr) -> Option<Output> {
+        match self.network().path(sender)? {
+            Path::Out(output) => Some(self.learnt(output, sender)),
+            Path::Local => None,
+        }
+    }
+
     fn network(&self) -> &'a Network {
         &self.snapshot.network
     }

@@ -84,7 +84,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         reason: DropReason,
         answer: impl FnOnce(&mut Self, IpAddr, &Output) -> Result<(), DropReason>,
     ) -> Verdict {
-        let Some(Path::Out(way_back)) = self.network().path(packet.source()) else {
+        let Some(way_back) = self.way_back(packet.source()) else {
             return Verdict::Drop(reason);
         };
         let Some(source) = self.speaker(packet, sender, &way_back) else {
@@ -93,7 +93,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         match answer(self, source, &way_back) {
             Ok(()) => {
                 self.trace.stage(&Stage::Answer { what });
-                self.count_error_about(packet);
+                self.count_error_about(packet, &way_back);
                 Verdict::Reply
             }
             Err(_) => Verdict::Drop(reason),
@@ -119,11 +119,11 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
 
     /// An error that the director sends leaves as all that its host sends: one about a client's packet counts
     /// as sent to the client, where the reply would bear the same addresses (DR and TUN).
-    fn count_error_about(&self, packet: &Packet<'_>) {
+    fn count_error_about(&self, packet: &Packet<'_>, way_back: &Output) {
         if let Some(found) = self.engine.connections.find(&packet.connection_flow().reversed())
             && found.outbound
         {
-            self.count(found, icmp::length(packet));
+            self.count(found, icmp::length(packet, way_back));
         }
     }
 }

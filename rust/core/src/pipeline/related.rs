@@ -143,7 +143,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             u32_at(message, 4)
         };
         let asked = inner.flow.destination.address;
-        let Some(Path::Out(way_back)) = self.network().path(inner.flow.source.address) else {
+        let Some(way_back) = self.way_back(inner.flow.source.address) else {
             return Some(Verdict::Drop(DropReason::NoRoute));
         };
         let identification = self.identification();
@@ -152,7 +152,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         // Linux counts the client's packet that came back, and then the error that it becomes.
         let to_client = Found { outbound: true, ..found };
         self.count(to_client, packet.end - inner.network);
-        self.count(to_client, icmp::relayed_length(packet, &inner));
+        self.count(to_client, icmp::relayed_length(packet, &inner, &way_back));
         Some(self.sent(sent, &way_back))
     }
 
