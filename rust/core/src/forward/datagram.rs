@@ -13,7 +13,7 @@ const OPTION_NOTHING: u8 = 1;
 /// Fragments after the first carry only options with this bit (RFC 791 §3.1).
 const OPTION_COPIED: u8 = 0x80;
 
-/// The link-layer header of the frames that a packet becomes.
+/// The link-layer header of the frames that a packet becomes: untagged, with whatever priority it came.
 #[derive(Clone, Copy)]
 pub(super) struct Link<'a> {
     out: &'a Output,

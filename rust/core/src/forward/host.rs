@@ -8,7 +8,7 @@ use crate::network::Output;
 use crate::packet::{Fragment, Packet, TcpFlags};
 use crate::verdict::DropReason;
 use crate::wire::arp::Arp;
-use crate::wire::checksum::{Delta, Sum};
+use crate::wire::checksum::Sum;
 use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
 use crate::wire::tcp::{self, Tcp};
 use crate::wire::{ipv4, ipv6, ndp, set_u16, set_u32, u16_at, udp};
@@ -102,8 +102,16 @@ fn echo_reply<E: Egress + ?Sized>(
     let mut message = [0; HEADER];
     message.copy_from_slice(request);
     message[0] = reply;
-    let kinds = Delta::new().word(u16_at(request, 0), u16_at(&message, 0));
-    set_u16(&mut message, CHECKSUM, kinds.apply(u16_at(request, CHECKSUM)));
+    // Summed anew: of a reply that is all zeros no update of the request's checksum yields the right one.
+    set_u16(&mut message, CHECKSUM, 0);
+    let length = packet.payload().len();
+    let pseudo = if packet.is_ipv4() {
+        Sum::ZERO
+    } else {
+        Sum::pseudo_header(packet.destination(), packet.source(), Protocol::ICMPV6, length)
+    };
+    let checksum = pseudo.bytes(&message).bytes(data).checksum();
+    set_u16(&mut message, CHECKSUM, checksum);
     let mut header = [0; ipv6::HEADER];
     let header = ip_header(packet, packet.payload().len(), packet.tos, Some(identification), &mut header)?;
     let cut = Cut { identification: Some(u32::from(identification)), ..Cut::default() };
@@ -232,6 +240,18 @@ mod tests {
         assert_eq!((echo[34], u16_at(&echo, 18), echo[22]), (v4::ECHO_REPLY, 9, TTL));
         assert_eq!(Sum::ZERO.bytes(&echo[34..]).checksum(), 0);
         assert_eq!(echo[26..34], [&PING[30..34], &PING[26..30]].concat());
+    }
+
+    #[test]
+    fn an_echo_reply_of_zeros_has_the_checksum_of_zeros() {
+        let mut ping = PING;
+        ping[34..].fill(0);
+        ping[34] = v4::ECHO_REQUEST;
+        let checksum = Sum::ZERO.bytes(&ping[34..]).checksum();
+        set_u16(&mut ping, 34 + CHECKSUM, checksum);
+        let echo = say(&ping, &[]).unwrap();
+        assert_eq!(u16_at(&echo, 34 + CHECKSUM), 0xffff);
+        assert!(echo[38..].iter().all(|byte| *byte == 0));
     }
 
     #[test]
