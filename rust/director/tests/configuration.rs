@@ -378,6 +378,25 @@ fn mistakes_about_the_options_of_services_are_named_with_line_and_field() {
 }
 
 #[test]
+fn real_servers_keep_the_ports_that_they_were_given() {
+    let endpoints = |text: &str| {
+        let configuration = Configuration::from_toml(text, "f").unwrap();
+        let servers = configuration.services[0].servers.clone();
+        servers.iter().map(|server| server.endpoint.to_string()).collect::<Vec<_>>()
+    };
+    let server = |text: &str| format!("[[service.server]]\n{text}\n");
+    let web = "[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.1:80'\nforwarding = 'nat'\n";
+    let [plain, zero] = [server("address = '10.0.0.1'"), server("address = '10.0.0.2:0'")];
+    assert_eq!(endpoints(&format!("{web}{plain}{zero}")), ["10.0.0.1:80", "10.0.0.2:0"]);
+    for method in ["dr", "tun"] {
+        let mark = format!("[[service]]\nmark = 1\nforwarding = '{method}'\n");
+        let ports = ["10.0.0.1:80", "10.0.0.1:81", "10.0.0.1"];
+        let servers = ports.map(|address| server(&format!("address = '{address}'"))).concat();
+        assert_eq!(endpoints(&(mark + &servers)), ["10.0.0.1:80", "10.0.0.1:81", "10.0.0.1:0"], "{method}");
+    }
+}
+
+#[test]
 fn mistakes_about_real_servers_are_named_with_line_and_field() {
     let server = |text: &str| format!("{WEB}[[service.server]]\n{text}");
     refused(
@@ -386,11 +405,11 @@ fn mistakes_about_real_servers_are_named_with_line_and_field() {
             (server("weight = 1\n"), "f:4: service[0].server[0].address: missing key"),
             (
                 server("address = 'web1'\n"),
-                "f:5: service[0].server[0].address: expected an address, with or without a port from 1 to 65535, like 10.0.0.1:80 or [2001:db8::1]:80, got \"web1\"",
+                "f:5: service[0].server[0].address: expected an address, with or without a port from 0 to 65535, like 10.0.0.1:80 or [2001:db8::1]:80, got \"web1\"",
             ),
             (
-                server("address = '10.0.0.1:0'\n"),
-                "f:5: service[0].server[0].address: expected a port from 1 to 65535, got 0",
+                server("address = '10.0.0.1:65536'\n"),
+                "f:5: service[0].server[0].address: expected an address, with or without a port from 0 to 65535, like 10.0.0.1:80 or [2001:db8::1]:80, got \"10.0.0.1:65536\"",
             ),
             (
                 server("address = '10.0.0.1'\nweight = 2147483648\n"),

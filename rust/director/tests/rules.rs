@@ -75,6 +75,8 @@ fn everything_that_a_kernel_serves_is_read() {
     let text = "\
 -A -t 192.0.2.1:0 -s rr -p 300 -M 255.255.255.0
 -a -t 192.0.2.1:0 -r 10.0.0.1:0 -m -w 1
+-A -t 192.0.2.1:80
+-a -t 192.0.2.1:80 -r 10.0.0.1:0 -m -w 1
 -A -u 192.0.2.1:53 -s rr -o
 -a -u 192.0.2.1:53 -r 10.0.0.1:53 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum
 -a -u 192.0.2.1:53 -r 10.0.0.2:53 -i -w 1 --tun-type gue --tun-port 6080 --tun-nocsum
@@ -84,6 +86,8 @@ fn everything_that_a_kernel_serves_is_read() {
 -A -t [2001:db8::1]:443 -s mh -p -M 64 -b flag-2
 -A -f 1 -s wlc
 -a -f 1 -r 10.0.0.1:0 -g -w 1
+-a -f 1 -r 10.0.0.11:80 -i
+-a -f 1 -r 10.0.0.11:81 -i
 -A -f 1 -6 -s wlc -p
 -a -f 1 -6 -r [2001:db8::11]:8080 -m -w 1 -y 2 -x 3
 ";
@@ -91,6 +95,8 @@ fn everything_that_a_kernel_serves_is_read() {
         saved(text),
         [
             "TCP 192.0.2.1:0 rr -p 300 -M 255.255.255.0",
+            "10.0.0.1:0 masquerading 1",
+            "TCP 192.0.2.1:80 wlc",
             "10.0.0.1:0 masquerading 1",
             "UDP 192.0.2.1:53 rr -o",
             "10.0.0.1:53 gue 6080 true 1",
@@ -101,6 +107,8 @@ fn everything_that_a_kernel_serves_is_read() {
             "TCP [2001:db8::1]:443 mh -p 360 -M ffff:ffff:ffff:ffff:: port",
             "FWM 1 wlc",
             "10.0.0.1:0 gatewaying 1",
+            "10.0.0.11:80 tunneling 1",
+            "10.0.0.11:81 tunneling 1",
             "FWM 1 IPv6 wlc -p 360 -M ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
             "[2001:db8::11]:8080 masquerading 1 -x 3 -y 2",
         ]

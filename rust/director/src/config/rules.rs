@@ -429,9 +429,6 @@ fn valued<'a>(
 
 /// An address in numbers, with a port in numbers or none.
 fn endpoint(text: &str) -> Result<(IpAddr, Option<u16>), String> {
-    if let Some(endpoint) = text.parse::<Endpoint>().ok().filter(|endpoint| endpoint.port == 0) {
-        return Ok((endpoint.address, Some(0)));
-    }
     let letters = |part: &str| part.chars().any(|c| c.is_ascii_alphabetic());
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if host.starts_with('[') || !host.contains(':') => (host, port),

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 /// The largest number that the kernel takes: weights, thresholds, and most others.
 pub const NUMBER_LIMIT: u32 = i32::MAX.unsigned_abs();
 
-/// An address, with a port from 1 to 65535 or without one: `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`,
+/// An address, with a port or without one: `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`,
 /// `2001:db8::1`.
 pub fn endpoint(text: &str) -> Result<(IpAddr, Option<u16>), String> {
     let plain = || match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -20,12 +20,9 @@ pub fn endpoint(text: &str) -> Result<(IpAddr, Option<u16>), String> {
         return Ok((address, None));
     }
     match text.parse::<Endpoint>() {
-        Ok(endpoint) if endpoint.port == 0 => {
-            Err(format!("expected a port from 1 to 65535, got 0 in {text:?}"))
-        }
         Ok(endpoint) => Ok((endpoint.address, Some(endpoint.port))),
         Err(_) => Err(format!(
-            "expected an address, with or without a port from 1 to 65535, like 10.0.0.1:80 or [2001:db8::1]:80, got {text:?}"
+            "expected an address, with or without a port from 0 to 65535, like 10.0.0.1:80 or [2001:db8::1]:80, got {text:?}"
         )),
     }
 }
