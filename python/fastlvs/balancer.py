@@ -88,7 +88,7 @@ class Balancer(ABC):
         made = tuple(changes(self._wanted, wanted))
         if made or len(wanted) != len(services) or list(wanted) != list(self._wanted):
             self._core.apply([spec(service) for service in services], _generation(if_generation))
-        elif _generation(if_generation) not in (None, actual := self.generation):
+        elif _generation(if_generation) is not None and if_generation != (actual := self.generation):
             raise GenerationError(f"expected generation {if_generation}, but it is {actual} by now")
         self._wanted = wanted
         return made

@@ -227,3 +227,10 @@ def test_each_edit_does_what_applying_its_outcome_does() -> None:
         )
     assert edited.apply(edited.wanted) == ()
     assert "TCP  10.99.0.1:80 wrr persistent 60" in repr(edited.services)
+
+
+def test_a_wish_that_changes_nothing_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A director that is busy keeping the kernel away lets whoever asks it wait."""
+    director = engine(service())
+    monkeypatch.setattr(director, "_core", None)
+    assert director.apply([service()]) == ()
