@@ -436,3 +436,53 @@ fn half_a_datagram_waits_for_the_other() {
     );
     assert_eq!(director.pipeline.counters().queued(), 3);
 }
+
+/// A second service that leads to the same port of the same server as the first.
+fn with_twin(mut director: Director) -> Director {
+    let first = spec(Method::Masquerading, 1);
+    let twin = ServiceSpec {
+        key: ServiceKey::new(Protocol::TCP, "10.99.0.1:81".parse().unwrap()),
+        ..spec(Method::Masquerading, 1)
+    };
+    director.snapshot.services =
+        Arc::new(director.snapshot.services.apply(&[first, twin], Instant::ZERO).unwrap());
+    director
+}
+
+#[test]
+fn of_two_connections_with_one_reply_tuple_the_newest_is_found_and_then_the_older() {
+    let mut director = with_twin(Director::new(Method::Masquerading, 1));
+    let router = [192, 168, 0, 2];
+    let about = director.takes(CLIENT_LEG, &from_client("S")).1.remove(0).1;
+    director.takes(CLIENT_LEG, &segment(CLIENT, VIP, (40000, 81), "S", 64, &[]));
+    let replies = |director: &mut Director| {
+        let reply = director.takes(SERVER_LEG, &from_server("SA")).1;
+        let error = director.takes(SERVER_LEG, &unreachable(SERVER_LEG, router, CLIENT, &about)).1;
+        (tuple(&reply[0].1), error[0].1[14 + 28 + 22..][..2].to_vec())
+    };
+    assert_eq!(replies(&mut director), ((VIP, 81, CLIENT, 40000), 81_u16.to_be_bytes().to_vec()));
+    director.takes(CLIENT_LEG, &segment(CLIENT, VIP, (40000, 81), "R", 64, &[]));
+    director.wait(9);
+    assert_eq!(tuple(&director.takes(SERVER_LEG, &from_server("R")).1[0].1).1, 81, "whatever its state");
+    director.wait(10);
+    assert_eq!(director.pipeline.connections().len(), 1);
+    assert_eq!(replies(&mut director), ((VIP, 80, CLIENT, 40000), 80_u16.to_be_bytes().to_vec()));
+}
+
+#[test]
+fn no_packet_from_port_0_belongs_to_a_connection_but_replies_do() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let from = |flags| segment(CLIENT, VIP, (0, 80), flags, 64, &[]);
+    let reply = segment(SERVER, CLIENT, (8080, 0), "SA", 64, &[]);
+    for connections in 1..=2 {
+        assert_eq!(director.takes(CLIENT_LEG, &from("S")).0, Verdict::Forward);
+        assert_eq!(director.pipeline.connections().len(), connections, "each is scheduled anew");
+    }
+    assert_eq!(director.takes(CLIENT_LEG, &from("A")).0, Verdict::ToHost);
+    let (verdict, replied) = director.takes(SERVER_LEG, &reply);
+    assert_eq!((verdict, tuple(&replied[0].1)), (Verdict::Forward, (VIP, 80, CLIENT, 0)));
+    let error = unreachable(CLIENT_LEG, CLIENT, VIP, &replied[0].1);
+    assert_eq!(director.takes(CLIENT_LEG, &error).0, Verdict::ToHost);
+    director.wait(60);
+    assert_eq!(director.takes(SERVER_LEG, &reply).0, Verdict::ToHost, "both have gone");
+}

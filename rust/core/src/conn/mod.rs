@@ -2,6 +2,7 @@
 
 mod connection;
 mod direction;
+mod index;
 mod sctp_state;
 mod state;
 mod table;

@@ -2,6 +2,7 @@
 //!
 //! Nobody else sees the table, so nothing in it locks.
 
+use super::index::Index;
 use super::template::Templates;
 use super::thinning::Turns;
 use super::wheel::Wheel;
@@ -10,8 +11,6 @@ use crate::net::{Endpoint, FlowKey};
 use crate::service::RealServer;
 use crate::settings::Timeouts;
 use crate::time::{Duration, Instant};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -45,7 +44,7 @@ pub struct ConnectionTable {
     pub(super) slab: Vec<Option<Connection>>,
     free: Vec<u32>,
     /// `2 * place in the slab`, plus 1 for the tuple of a reply.
-    index: HashTable<u32>,
+    pub(super) index: Index,
     hash_key: (u64, u64),
     wheel: Wheel,
     pub(super) templates: Templates,
@@ -59,7 +58,7 @@ impl ConnectionTable {
         Self {
             slab: Vec::new(),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             hash_key,
             wheel: Wheel::default(),
             templates: Templates::new(hash_key),
@@ -79,10 +78,11 @@ impl ConnectionTable {
         self.len() == 0
     }
 
-    /// The connection that a packet with this tuple belongs to, in either direction.
+    /// The connection that a packet with this tuple belongs to, in either direction: of several the newest. No packet
+    /// from client port 0 belongs to one, as in the kernel, to which that port means that the client's is not known yet.
     #[must_use]
     pub fn find(&self, flow: &FlowKey) -> Option<Found> {
-        let reference = *self.index.find(self.hash(flow), |r| self.key(*r) == *flow)?;
+        let reference = self.index.find(self.hash(flow), |r| self.key(r) == *flow)?;
         Some(Found { id: ConnectionId(reference >> 1), outbound: reference & 1 != 0 })
     }
 
@@ -95,24 +95,19 @@ impl ConnectionTable {
         self.at(id.0)
     }
 
-    /// Adds a connection. Where an older one has the same tuple, the newer is found from now on.
+    /// Adds a connection. Where an older one has the same tuple, the newer is found from now on, until it goes.
     pub fn insert(&mut self, connection: Connection) -> ConnectionId {
-        let keys = [connection.inbound_key(), connection.outbound_key()];
         let deadline = connection.deadline;
         let id = self.insert_unfound(connection);
-        for (bit, key) in keys.iter().enumerate() {
-            let (hash_key, slab) = (self.hash_key, &self.slab);
-            let reference = id.0 << 1 | bit as u32;
-            match self.index.entry(
-                hash(hash_key, key),
-                |r| key_of(slab, *r) == *key,
-                |r| hash(hash_key, &key_of(slab, *r)),
-            ) {
-                Entry::Occupied(mut entry) => *entry.get_mut() = reference,
-                Entry::Vacant(entry) => {
-                    entry.insert(reference);
-                }
-            }
+        for reference in self.references(id.0) {
+            let (slab, key) = (&self.slab, self.key(reference));
+            let hash = |key: &FlowKey| hash(self.hash_key, key);
+            self.index.insert(
+                reference,
+                hash(&key),
+                |other| key_of(slab, other) == key,
+                |other| hash(&key_of(slab, other)),
+            );
         }
         self.wheel.set(id.0, deadline);
         id
@@ -231,11 +226,9 @@ impl ConnectionTable {
 
     /// Removes a connection; `forced`: not because its time had come.
     pub(super) fn remove(&mut self, place: u32, forced: bool) {
-        for reference in [place << 1, place << 1 | 1] {
+        for reference in self.references(place) {
             let hash = self.hash(&self.key(reference));
-            if let Ok(entry) = self.index.find_entry(hash, |r| *r == reference) {
-                entry.remove();
-            }
+            self.index.remove(reference, hash);
         }
         self.wheel.cancel(place);
         let gone = self.slab[place as usize].take();
@@ -243,6 +236,12 @@ impl ConnectionTable {
         if let Some(template) = gone.and_then(|connection| connection.template) {
             self.templates.release(template, forced);
         }
+    }
+
+    /// What the index has of a connection: both tuples, but none from client port 0.
+    fn references(&self, place: u32) -> impl Iterator<Item = u32> + use<> {
+        let found_inbound = self.at(place).client.port != 0;
+        found_inbound.then_some(place << 1).into_iter().chain([place << 1 | 1])
     }
 
     fn at(&self, place: u32) -> &Connection {
