@@ -4,19 +4,15 @@
 //! (by [`crate::nft`]) to drop exactly what is named here; and what it dropped although the engine leaves it
 //! to the host, the worker gives back. Both decide by this one list.
 
-use crate::ends::{ALL_PORTS, Ends};
+use crate::ends::{ALL_PORTS, Ends, Range};
 use crate::quoted::QuotedEnd;
 use fastlvs_core::marks::Marks;
 use fastlvs_core::net::{Endpoint, Prefix, Protocol};
 use fastlvs_core::network::{Network, Path};
 use fastlvs_core::packet::{Fragment, Packet};
-use fastlvs_core::service::{
-    FTP_PORT, Method, RealServer, ServiceKey, ServiceSpec, ServiceTable, VirtualService,
-};
+use fastlvs_core::service::{FTP_PORT, Method, ServerSpec, ServiceSpec};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 /// What the kernel's stack is kept away from. Only packets that are addressed to this host's interfaces count.
 ///
@@ -42,23 +38,39 @@ pub struct Claims {
     pub owned: BTreeSet<IpAddr>,
 }
 
+/// One claim, as a service or a server needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Claim {
+    /// Packets to a virtual service.
+    Service(Range),
+    /// Replies of a masqueraded server.
+    Reply(Range),
+}
+
 impl Claims {
-    /// The claims for these services, of marks that these rules give, and the addresses that the engine alone has.
-    #[must_use]
-    pub fn new<'a>(
-        services: impl IntoIterator<Item = &'a ServiceSpec>,
-        marks: &Marks,
-        owned: &[IpAddr],
-    ) -> Self {
-        let mut claims = Self { owned: owned.iter().copied().collect(), ..Self::default() };
-        for spec in services {
-            let ways = ways(&spec.key, spec.persistence.is_some(), marks);
-            ways.claim_service(&mut claims.services);
-            for server in spec.servers.iter().filter(|server| server.method == Method::Masquerading) {
-                ways.claim_replies(server.endpoint, &mut claims.replies);
-            }
+    /// Takes one more.
+    pub fn insert(&mut self, claim: &Claim) {
+        match claim {
+            Claim::Service(range) => self.services.insert(range),
+            Claim::Reply(range) => self.replies.insert(range),
         }
-        claims
+    }
+
+    /// Gives one up.
+    pub fn remove(&mut self, claim: &Claim) {
+        match claim {
+            Claim::Service(range) => self.services.remove(range),
+            Claim::Reply(range) => self.replies.remove(range),
+        }
+    }
+
+    /// Whether that one is among them.
+    #[must_use]
+    pub fn has(&self, claim: &Claim) -> bool {
+        match claim {
+            Claim::Service(range) => self.services.has(range),
+            Claim::Reply(range) => self.replies.has(range),
+        }
     }
 
     /// The same where the host has the addresses that `network` says. What is sent from a loopback address never
@@ -82,7 +94,7 @@ impl Claims {
         }
         if packet.fragment != Fragment::Whole || packet.fragment_header != 0 {
             return in_fragments(packet.is_ipv4()).contains(&packet.protocol())
-                && (self.services.touch(destination) || self.replies.touch(source) && leaves());
+                && (self.services.cover(destination) || self.replies.cover(source) && leaves());
         }
         self.services.contain(flow.protocol, flow.destination)
             || self.replies.contain(flow.protocol, flow.source) && leaves()
@@ -94,122 +106,72 @@ impl Claims {
     /// Whether a service has that address, by itself and not in a block that may be other hosts' too.
     #[must_use]
     pub fn has_service(&self, address: IpAddr) -> bool {
-        self.services.name(address)
-    }
-
-    /// Both together.
-    #[must_use]
-    pub fn union(mut self, other: &Self) -> Self {
-        self.services.extend(&other.services);
-        self.replies.extend(&other.replies);
-        self.local.extend(&other.local);
-        self.owned.extend(&other.owned);
-        self
+        self.services.has_address(address)
     }
 }
 
-/// The packets that are for a service.
-struct Ways {
-    ends: Vec<(Protocol, Prefix, RangeInclusive<u16>)>,
+/// What a service and its servers need claimed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// The packets that are for the service.
+    ranges: Vec<Range>,
     /// Whether they come to its servers on the port that their clients asked for.
     keep_ports: bool,
 }
 
-/// The packets that are for the service of that name. Clients keep the port that they ask for where the service takes
-/// all ports and remembers its clients, as does that of a mark; so it is with FTP, whose data connections are of other ports.
-fn ways(key: &ServiceKey, is_persistent: bool, marks: &Marks) -> Ways {
-    let Some(mark) = key.mark() else {
-        let (block, ports) = (key.address().block(), key.address().ports());
-        let ftp = key.address.port == FTP_PORT && key.protocol == Protocol::TCP;
-        let keep_ports = key.is_exact() && (key.address.port == 0 || ftp && is_persistent);
-        let ports = if keep_ports { ALL_PORTS } else { ports };
-        return Ways { ends: vec![(key.protocol, block, ports)], keep_ports };
-    };
-    let rules = marks.rules().iter().filter(|rule| rule.mark == mark);
-    let rules = rules.filter(|rule| rule.destination.address().is_ipv6() == key.is_ipv6());
-    let ends = rules.flat_map(|rule| {
-        let protocols = rule.protocol.map_or(BALANCED.to_vec(), |protocol| vec![protocol]);
-        protocols.into_iter().map(|protocol| (protocol, rule.destination, rule.ports.clone()))
-    });
-    Ways { ends: ends.collect(), keep_ports: is_persistent }
+impl Needs {
+    /// Those of a service, where packets get these marks. Clients keep the port that they ask for where the service
+    /// takes all ports and remembers its clients, as does that of a mark; so it is with FTP, whose data connections are
+    /// of other ports.
+    #[must_use]
+    pub fn of(spec: &ServiceSpec, marks: &Marks) -> Self {
+        let (key, is_persistent) = (&spec.key, spec.persistence.is_some());
+        let Some(mark) = key.mark() else {
+            let (block, ports) = (key.address().block(), key.address().ports());
+            let ftp = key.address.port == FTP_PORT && key.protocol == Protocol::TCP;
+            let keep_ports = key.is_exact() && (key.address.port == 0 || ftp && is_persistent);
+            let ports = if keep_ports { ALL_PORTS } else { ports };
+            return Self { ranges: vec![Range::new(key.protocol, block, ports)], keep_ports };
+        };
+        let rules = marks.rules().iter().filter(|rule| rule.mark == mark);
+        let rules = rules.filter(|rule| rule.destination.address().is_ipv6() == key.is_ipv6());
+        let ranges = rules.flat_map(|rule| {
+            let protocols = rule.protocol.map_or(BALANCED.to_vec(), |protocol| vec![protocol]);
+            protocols.into_iter().map(|protocol| Range::new(protocol, rule.destination, rule.ports.clone()))
+        });
+        Self { ranges: ranges.collect(), keep_ports: is_persistent }
+    }
+
+    /// The service's own.
+    pub fn service(&self) -> impl Iterator<Item = Claim> + '_ {
+        self.ranges.iter().cloned().map(Claim::Service)
+    }
+
+    /// For what a server answers: none, unless it is masqueraded.
+    pub fn replies(&self, server: &ServerSpec) -> impl Iterator<Item = Claim> + '_ {
+        let Endpoint { address, port } = server.endpoint;
+        let keeps = self.keep_ports || port == 0;
+        let ranges = (server.method == Method::Masquerading).then_some(&self.ranges);
+        ranges.into_iter().flatten().map(move |range| {
+            let ports = if keeps { range.ports() } else { port..=port };
+            Claim::Reply(Range::new(range.protocol, Prefix::host(address), ports))
+        })
+    }
+
+    /// Those of the service and of these servers; what several need is there as often.
+    pub fn all<'a>(&'a self, servers: &'a [ServerSpec]) -> impl Iterator<Item = Claim> + 'a {
+        self.service().chain(servers.iter().flat_map(|server| self.replies(server)))
+    }
 }
 
 /// What can be balanced.
 const BALANCED: [Protocol; 3] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
-
-impl Ways {
-    fn claim_service(&self, services: &mut Ends) {
-        for (protocol, block, ports) in &self.ends {
-            services.insert(*protocol, *block, ports.clone());
-        }
-    }
-
-    /// Claims what a masqueraded server answers.
-    fn claim_replies(&self, server: Endpoint, replies: &mut Ends) {
-        for (protocol, _, ports) in &self.ends {
-            let keeps = self.keep_ports || server.port == 0;
-            let ports = if keeps { ports.clone() } else { server.port..=server.port };
-            replies.insert(*protocol, Prefix::host(server.address), ports);
-        }
-    }
-}
 
 /// The protocols whose fragments are claimed: those that the engine puts together.
 #[must_use]
 pub const fn in_fragments(ipv4: bool) -> [Protocol; 4] {
     let icmp = if ipv4 { Protocol::ICMP } else { Protocol::ICMPV6 };
     [icmp, Protocol::TCP, Protocol::UDP, Protocol::SCTP]
-}
-
-/// Claims for a service and a server that are no longer configured so, kept while the server has connections: else
-/// the kernel would reset them.
-#[derive(Clone, Debug)]
-struct Leftover {
-    claims: Claims,
-    server: Arc<RealServer>,
-}
-
-/// Claims that outlive what they were made for.
-#[derive(Clone, Debug, Default)]
-pub struct Leftovers(Vec<Leftover>);
-
-impl Leftovers {
-    /// Notes the servers of `before` that `after` has no more, reaches by another method, or expects other packets for.
-    pub fn note(&mut self, before: (&ServiceTable, &Marks), after: (&ServiceTable, &Marks)) {
-        for service in before.0.services() {
-            let claimed = |service: &VirtualService, server: &RealServer, marks| {
-                let ways = ways(service.key(), service.persistence().is_some(), marks);
-                let mut claims = Claims::default();
-                ways.claim_service(&mut claims.services);
-                ways.claim_replies(server.endpoint(), &mut claims.replies);
-                claims
-            };
-            for server in service.servers() {
-                let claims = claimed(service, server, before.1);
-                let stays = after.0.named(service.key()).is_some_and(|service| {
-                    service.servers().iter().any(|s| Arc::ptr_eq(s, server))
-                        && server.method() == Method::Masquerading
-                        && claimed(service, server, after.1) == claims
-                });
-                if !stays {
-                    self.0.push(Leftover { claims, server: Arc::clone(server) });
-                }
-            }
-        }
-    }
-
-    /// Forgets those whose last connection is gone, and says whether there were any.
-    pub fn forget_idle(&mut self) -> bool {
-        let before = self.0.len();
-        self.0.retain(|leftover| leftover.server.active() > 0 || leftover.server.inactive() > 0);
-        self.0.len() != before
-    }
-
-    /// Their claims.
-    #[must_use]
-    pub fn claims(&self) -> Claims {
-        self.0.iter().fold(Claims::default(), |claims, leftover| claims.union(&leftover.claims))
-    }
 }
 
 #[cfg(test)]
@@ -219,9 +181,10 @@ mod tests {
     use fastlvs_core::marks::MarkRule;
     use fastlvs_core::net::InterfaceId;
     use fastlvs_core::packet::{Parsed, parse};
-    use fastlvs_core::service::{Persistence, ServerSpec};
-    use fastlvs_core::time::{Duration, Instant};
+    use fastlvs_core::service::{Persistence, ServiceKey};
+    use fastlvs_core::time::Duration;
     use fastlvs_core::wire::ipv4;
+    use std::ops::RangeInclusive;
 
     fn service(port: u16, servers: &[(&str, Method)]) -> ServiceSpec {
         let server = |(endpoint, method): &(&str, Method)| ServerSpec {
@@ -236,11 +199,19 @@ mod tests {
         }
     }
 
+    fn claims(services: &[ServiceSpec], marks: &Marks, owned: &[IpAddr]) -> Claims {
+        let mut claims = Claims { owned: owned.iter().copied().collect(), ..Claims::default() };
+        for spec in services {
+            Needs::of(spec, marks).all(&spec.servers).for_each(|claim| claims.insert(&claim));
+        }
+        claims
+    }
+
     #[test]
     fn replies_are_claimed_where_they_have_to_be_translated() {
         let specs =
             [service(80, &[("10.1.0.1:8080", Method::Masquerading), ("10.1.0.2:80", Method::Gatewaying)])];
-        let claims = Claims::new(&specs, &Marks::default(), &["10.0.0.1".parse().unwrap()]);
+        let claims = claims(&specs, &Marks::default(), &["10.0.0.1".parse().unwrap()]);
         assert_eq!(claims.services.points.len(), 1);
         let reply = (Protocol::TCP, "10.1.0.1:8080".parse().unwrap());
         assert_eq!(claims.replies.points.into_iter().collect::<Vec<_>>(), [reply]);
@@ -253,11 +224,9 @@ mod tests {
         let servers = ["10.1.0.1:8080", "10.1.0.9:8080", "10.0.0.2:8080", "127.0.0.1:8080"].map(nat);
         let owned = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
         let network = Network::default().with_local(["10.1.0.9/32".parse().unwrap()]).with_owned(owned);
-        let claims = Claims::new(&[service(80, &servers)], &Marks::default(), &owned).on(&network);
+        let claims = claims(&[service(80, &servers)], &Marks::default(), &owned).on(&network);
         let own = (Protocol::TCP, "10.1.0.9:8080".parse().unwrap());
         assert_eq!(claims.local.points.iter().collect::<Vec<_>>(), [&own]);
-        let elsewhere = claims.clone().on(&Network::default());
-        assert_eq!(elsewhere.union(&claims).local, claims.local);
         assert!(claims.on(&Network::default()).local.is_empty());
     }
 
@@ -282,7 +251,7 @@ mod tests {
     #[test]
     fn fragments_are_claimed_by_address_alone() {
         let claims =
-            Claims::new(&[service(80, &[("10.1.0.1:8080", Method::Masquerading)])], &Marks::default(), &[]);
+            claims(&[service(80, &[("10.1.0.1:8080", Method::Masquerading)])], &Marks::default(), &[]);
         let network = Network::default().with_local(["10.1.0.9/32".parse().unwrap()]);
         let (vip, server, other, local) = ([10, 0, 0, 1], [10, 1, 0, 1], [10, 9, 9, 9], [10, 1, 0, 9]);
         let (first, later, gre) = (0x2000, 0x0010, Protocol::GRE);
@@ -325,7 +294,7 @@ mod tests {
     #[test]
     fn errors_are_claimed_by_what_they_quote() {
         let claims =
-            Claims::new(&[service(80, &[("10.1.0.1:8080", Method::Masquerading)])], &Marks::default(), &[]);
+            claims(&[service(80, &[("10.1.0.1:8080", Method::Masquerading)])], &Marks::default(), &[]);
         let network = Network::default().with_local(["10.1.0.9/32".parse().unwrap()]);
         let (client, vip, local) = ([10, 9, 9, 9], [10, 0, 0, 1], [10, 1, 0, 9]);
         let (first, later) = (0x20, 0x01);
@@ -359,7 +328,7 @@ mod tests {
         let every = ServiceSpec { persistence: Some(kept), ..service(0, &server) };
         let ftp =
             ServiceSpec { persistence: Some(kept), ..service(21, &[("10.1.0.2:21", Method::Masquerading)]) };
-        let claims = Claims::new(&[every, ftp, service(80, &[])], &Marks::default(), &[]);
+        let claims = claims(&[every, ftp, service(80, &[])], &Marks::default(), &[]);
         let vip = (Protocol::TCP, "10.0.0.1".parse().unwrap());
         assert_eq!(claims.services.hosts.iter().collect::<Vec<_>>(), [&vip]);
         assert_eq!(claims.replies.hosts.len(), 2);
@@ -388,7 +357,7 @@ mod tests {
         ]);
         let (tcp, udp) = (Protocol::TCP, Protocol::UDP);
         for (persistence, replies) in [(None, [true, false, true]), (Some(kept), [false, true, true])] {
-            let claims = Claims::new(&[marked(persistence)], &marks, &[]);
+            let claims = claims(&[marked(persistence)], &marks, &[]);
             assert_eq!((claims.services.points.len(), claims.services.ranges.len()), (3, 1));
             for (protocol, end, claimed) in [
                 (tcp, "192.0.2.15:8999", true),
@@ -408,7 +377,7 @@ mod tests {
     fn a_block_claims_its_addresses_and_ports() {
         let key = ServiceKey::at(Protocol::UDP, "192.0.2.0/28:8000-8999".parse().unwrap());
         let servers = [("10.1.0.1:8080", Method::Masquerading), ("10.1.0.2:0", Method::Masquerading)];
-        let claims = Claims::new(&[ServiceSpec { key, ..service(0, &servers) }], &Marks::default(), &[]);
+        let claims = claims(&[ServiceSpec { key, ..service(0, &servers) }], &Marks::default(), &[]);
         for (end, claimed) in
             [("192.0.2.9:8999", true), ("192.0.2.16:8000", false), ("192.0.2.9:7999", false)]
         {
@@ -422,41 +391,5 @@ mod tests {
         ] {
             assert_eq!(claims.replies.contain(Protocol::UDP, end.parse().unwrap()), claimed, "{end}");
         }
-    }
-
-    #[test]
-    fn what_a_rule_marked_is_claimed_while_it_has_connections() {
-        let table = ServiceTable::default().apply(&[marked(None)], Instant::ZERO).unwrap();
-        let server = &table.services()[0].servers()[0];
-        server.bind();
-        let (before, after) = (Marks::new(vec![rule("192.0.2.0/28", None, 80..=80)]), Marks::default());
-        let mut leftovers = Leftovers::default();
-        leftovers.note((&table, &before), (&table, &before));
-        assert!(!leftovers.forget_idle());
-        leftovers.note((&table, &before), (&table, &after));
-        assert!(leftovers.forget_idle(), "the other server has none");
-        assert!(leftovers.claims().services.contain(Protocol::TCP, "192.0.2.3:80".parse().unwrap()));
-        server.unbind(false, Instant::ZERO);
-        assert!(leftovers.forget_idle());
-    }
-
-    #[test]
-    fn a_removed_server_is_claimed_until_its_last_connection_is_gone() {
-        let both =
-            [service(80, &[("10.1.0.1:80", Method::Masquerading), ("10.1.0.2:80", Method::Masquerading)])];
-        let one = [service(80, &[("10.1.0.1:80", Method::Masquerading)])];
-        let before = ServiceTable::default().apply(&both, Instant::ZERO).unwrap();
-        let busy = Arc::clone(&before.services()[0].servers()[0]);
-        assert_eq!(busy.endpoint(), "10.1.0.2:80".parse().unwrap());
-        busy.bind();
-        let after = before.apply(&one, Instant::ZERO).unwrap();
-        let mut leftovers = Leftovers::default();
-        let marks = Marks::default();
-        leftovers.note((&before, &marks), (&after, &marks));
-        assert!(!leftovers.forget_idle());
-        assert!(leftovers.claims().replies.contain(Protocol::TCP, busy.endpoint()));
-        busy.unbind(false, Instant::ZERO);
-        assert!(leftovers.forget_idle());
-        assert_eq!(leftovers.claims(), Claims::default());
     }
 }

@@ -141,7 +141,7 @@ impl Director {
         configuration: &Configuration,
         specs: &[ServiceSpec],
     ) -> Result<(), Error> {
-        self.change(None, |plan| plan.apply(Wish::new(configuration), specs)).map(drop)
+        self.change(None, |plan| plan.apply(Some(Wish::new(configuration)), specs)).map(drop)
     }
 
     /// Balances these services from now on. What stays keeps its connections and counters. Says the generation of
@@ -150,7 +150,7 @@ impl Director {
     /// # Errors
     /// Nothing has changed then.
     pub fn apply(&self, specs: &[ServiceSpec], if_generation: Option<u64>) -> Result<u64, Error> {
-        self.change(if_generation, |plan| plan.apply(plan.wish().clone(), specs))
+        self.change(if_generation, |plan| plan.apply(None, specs))
     }
 
     /// Makes these changes of the services, in this order: all of them, or none. What they are not about stays as

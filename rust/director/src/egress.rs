@@ -10,7 +10,7 @@
 
 use crate::claims::in_fragments;
 use crate::ends::Ends;
-use crate::nft::{FAMILIES, OTHER_VLANS};
+use crate::family::{FAMILIES, OTHER_VLANS};
 use fastlvs_core::forward::gateway;
 use fastlvs_core::frame::{Egress, Frame, NextHop};
 use fastlvs_core::net::{InterfaceId, Mac, Protocol};
@@ -125,8 +125,8 @@ pub fn fill(table: &str, owner: u32, local: &Ends) -> String {
                 rule(&format!("{what} {{ {} }} goto move", elements.join(", ")));
             }
         };
-        of(&family.points(local), &format!("meta l4proto . {ip} saddr . th sport"));
-        of(&family.hosts(local), &format!("meta l4proto . {ip} saddr"));
+        of(&family.points(&local.points), &format!("meta l4proto . {ip} saddr . th sport"));
+        of(&family.hosts(&local.hosts), &format!("meta l4proto . {ip} saddr"));
         let servers = family.addresses(&addresses(local));
         let protocols = in_fragments(family.v4).map(|Protocol(number)| number.to_string()).join(", ");
         of(&servers, &format!("{fragment} meta l4proto {{ {protocols} }} {ip} saddr"));
@@ -152,6 +152,7 @@ fn addresses(local: &Ends) -> BTreeSet<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ends;
     use fastlvs_core::capture::Capture;
     use fastlvs_core::frame::{ChecksumState, Offload};
     use fastlvs_core::net::{Endpoint, Prefix};
@@ -196,8 +197,8 @@ mod tests {
     fn only_the_servers_own_packets_are_moved() {
         let mut local = Ends::default();
         let server = Endpoint::new([10, 0, 0, 1].into(), 8080);
-        local.insert(Protocol::TCP, Prefix::host(server.address), 8080..=8080);
-        local.insert(Protocol::UDP, Prefix::host("fd00::1".parse().unwrap()), 8000..=8999);
+        local.insert(&ends::Range::new(Protocol::TCP, Prefix::host(server.address), 8080..=8080));
+        local.insert(&ends::Range::new(Protocol::UDP, Prefix::host("fd00::1".parse().unwrap()), 8000..=8999));
         let script = fill("t", 7, &local);
         let rules: Vec<_> = script
             .lines()

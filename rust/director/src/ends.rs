@@ -1,4 +1,4 @@
-//! One end of packets: the protocols, addresses and ports that claims are made of.
+//! One end of packets, where they come from or where they go: the protocols, addresses and ports that claims are made of.
 
 use fastlvs_core::net::{Endpoint, Prefix, Protocol};
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ pub struct Ends {
     pub ranges: BTreeSet<Range>,
 }
 
-/// A range of ports of a block of addresses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A range of ports of a block of addresses; of one address and one port, if that is all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Range {
     /// The protocol.
     pub protocol: Protocol,
@@ -31,16 +31,30 @@ pub struct Range {
 
 impl Ends {
     /// Takes what is to be named too.
-    pub fn insert(&mut self, protocol: Protocol, block: Prefix, ports: RangeInclusive<u16>) {
-        let address = block.network();
-        let is_one = block == Prefix::host(address);
-        if is_one && ports.start() == ports.end() {
-            self.points.insert((protocol, Endpoint::new(address, *ports.start())));
-        } else if is_one && ports == ALL_PORTS {
-            self.hosts.insert((protocol, address));
-        } else {
-            let network = (address, block.length());
-            self.ranges.insert(Range { protocol, network, ports: ports.into_inner() });
+    pub fn insert(&mut self, range: &Range) {
+        match range.place() {
+            Place::Point(point) => self.points.insert(point),
+            Place::Host(host) => self.hosts.insert(host),
+            Place::Range => self.ranges.insert(range.clone()),
+        };
+    }
+
+    /// Names it no longer.
+    pub fn remove(&mut self, range: &Range) {
+        match range.place() {
+            Place::Point(point) => self.points.remove(&point),
+            Place::Host(host) => self.hosts.remove(&host),
+            Place::Range => self.ranges.remove(range),
+        };
+    }
+
+    /// Whether just that was inserted.
+    #[must_use]
+    pub fn has(&self, range: &Range) -> bool {
+        match range.place() {
+            Place::Point(point) => self.points.contains(&point),
+            Place::Host(host) => self.hosts.contains(&host),
+            Place::Range => self.ranges.contains(range),
         }
     }
 
@@ -62,13 +76,13 @@ impl Ends {
 
     /// Whether anything of `address` is named, in a block or by itself.
     #[must_use]
-    pub fn touch(&self, address: IpAddr) -> bool {
-        self.name(address) || self.ranges.iter().any(|range| range.block().contains(address))
+    pub fn cover(&self, address: IpAddr) -> bool {
+        self.has_address(address) || self.ranges.iter().any(|range| range.block().contains(address))
     }
 
     /// Whether `address` is named by itself.
     #[must_use]
-    pub fn name(&self, address: IpAddr) -> bool {
+    pub fn has_address(&self, address: IpAddr) -> bool {
         if self.ranges.iter().any(|range| range.block() == Prefix::host(address)) {
             return true;
         }
@@ -96,21 +110,46 @@ impl Ends {
         }
     }
 
-    /// Whether nothing is named.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.points.is_empty() && self.hosts.is_empty() && self.ranges.is_empty()
-    }
-
     /// Takes all of `other` too.
     pub fn extend(&mut self, other: &Self) {
         self.points.extend(&other.points);
         self.hosts.extend(&other.hosts);
         self.ranges.extend(other.ranges.iter().cloned());
     }
+
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.hosts.is_empty() && self.ranges.is_empty()
+    }
+}
+
+/// Where a range is kept: where it is found soonest.
+enum Place {
+    Point((Protocol, Endpoint)),
+    Host((Protocol, IpAddr)),
+    Range,
 }
 
 impl Range {
+    /// These ports of these addresses.
+    #[must_use]
+    pub fn new(protocol: Protocol, block: Prefix, ports: RangeInclusive<u16>) -> Self {
+        Self { protocol, network: (block.network(), block.length()), ports: ports.into_inner() }
+    }
+
+    fn place(&self) -> Place {
+        let (address, block) = (self.network.0, self.block());
+        let is_one = block == Prefix::host(address);
+        match self.ports {
+            (first, last) if is_one && first == last => {
+                Place::Point((self.protocol, Endpoint::new(address, first)))
+            }
+            _ if is_one && self.ports() == ALL_PORTS => Place::Host((self.protocol, address)),
+            _ => Place::Range,
+        }
+    }
+
     /// The block of addresses.
     #[must_use]
     pub fn block(&self) -> Prefix {
@@ -143,10 +182,10 @@ mod tests {
             ("10.0.1.9/24", ALL_PORTS),
             ("10.0.1.7/24", ALL_PORTS),
         ] {
-            ends.insert(Protocol::TCP, block.parse().unwrap(), ports);
+            ends.insert(&Range::new(Protocol::TCP, block.parse().unwrap(), ports));
         }
         assert_eq!((ends.points.len(), ends.hosts.len(), ends.ranges.len()), (1, 1, 2));
-        for (end, contained, touched, named) in [
+        for (end, contained, covered, named) in [
             ("10.0.0.1:80", true, true, true),
             ("10.0.0.1:81", false, true, true),
             ("10.0.0.2:9", true, true, true),
@@ -157,8 +196,12 @@ mod tests {
         ] {
             let end: Endpoint = end.parse().unwrap();
             assert_eq!(ends.contain(Protocol::TCP, end), contained, "{end}");
-            assert_eq!((ends.touch(end.address), ends.name(end.address)), (touched, named), "{end}");
+            assert_eq!((ends.cover(end.address), ends.has_address(end.address)), (covered, named), "{end}");
             assert!(!ends.contain(Protocol::UDP, end));
         }
+        let host = Range::new(Protocol::TCP, "10.0.0.2/32".parse().unwrap(), ALL_PORTS);
+        assert!(ends.has(&host));
+        ends.remove(&host);
+        assert!(!ends.has(&host) && !ends.has_address(host.block().address()));
     }
 }

@@ -4,6 +4,7 @@ use crate::config::{StaticNeighbour, StaticRoute};
 use crate::error::Error;
 use fastlvs_core::net::{InterfaceId, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
+use fastlvs_core::prefixes::Prefixes;
 use fastlvs_io::netlink;
 use std::net::IpAddr;
 
@@ -54,22 +55,18 @@ pub fn network(
     vips: impl IntoIterator<Item = IpAddr>,
 ) -> Network {
     let interfaces = legs.iter().map(|leg| interface(state, leg)).collect();
-    let id =
-        |index: u32| legs.iter().position(|leg| leg.index == index).map(|place| InterfaceId(place as u16));
+    let id = ids(legs);
     let local = state.addresses.iter().map(|address| Prefix::host(address.prefix.address()));
     let of_table = state.routes.iter().filter(|route| route.kind == netlink::RouteKind::Local);
     let local: Vec<_> = local.chain(of_table.map(|route| route.destination)).collect();
-    let mut owned: Vec<_> =
-        vips.into_iter().filter(|vip| !local.iter().any(|prefix| prefix.contains(*vip))).collect();
+    let known = Prefixes::new(local.iter().map(|prefix| (*prefix, ())));
+    let mut owned: Vec<_> = vips.into_iter().filter(|vip| known.find(*vip).is_none()).collect();
     owned.sort_unstable();
     owned.dedup();
-    let known =
-        state.neighbours.iter().filter_map(|((link, address), mac)| Some((id(*link)?, *address, *mac)));
     let mut network = Network::new(interfaces)
         .with_routes(state.routes.iter().filter_map(|route| kernel_route(route, &id)))
         .with_local(local)
-        .with_owned(owned)
-        .with_neighbours(known);
+        .with_owned(owned);
     for route in routes {
         let Some(interface) = placed(&network, route.interface.as_deref(), route.via) else {
             tracing::warn!("route {}: no interface of the director leads there", route.destination);
@@ -78,15 +75,35 @@ pub fn network(
         let kind = RouteKind::Unicast { interface, via: route.via, mtu: route.mtu, source: None };
         network = network.with_routes([Route { destination: route.destination, kind, metric: 0 }]);
     }
-    let mut static_neighbours = Vec::new();
-    for StaticNeighbour { address, mac, interface } in neighbours {
-        if let Some(interface) = placed(&network, interface.as_deref(), Some(*address)) {
-            static_neighbours.push((interface, *address, *mac));
-        } else {
+    for StaticNeighbour { address, interface, .. } in neighbours {
+        if placed(&network, interface.as_deref(), Some(*address)).is_none() {
             tracing::warn!("neighbour {address}: it is on no interface of the director");
         }
     }
-    network.with_neighbours(static_neighbours)
+    with_neighbours(network, state, legs, neighbours)
+}
+
+/// The same network with the neighbours that the kernel knows now, and no others but `neighbours`.
+pub fn with_neighbours(
+    network: Network,
+    state: &netlink::State,
+    legs: &[Leg],
+    neighbours: &[StaticNeighbour],
+) -> Network {
+    let id = ids(legs);
+    let known = state.neighbours.iter();
+    let known = known.filter_map(|((link, address), mac)| Some((id(*link)?, *address, *mac)));
+    let placed = neighbours.iter().filter_map(|neighbour| {
+        let StaticNeighbour { address, mac, interface } = neighbour;
+        Some((placed(&network, interface.as_deref(), Some(*address))?, *address, *mac))
+    });
+    let placed: Vec<_> = placed.collect();
+    network.without_neighbours().with_neighbours(known).with_neighbours(placed)
+}
+
+/// Which interface of the engine's the kernel's one of a number is.
+fn ids(legs: &[Leg]) -> impl Fn(u32) -> Option<InterfaceId> {
+    move |index| legs.iter().position(|leg| leg.index == index).map(|place| InterfaceId(place as u16))
 }
 
 /// The interface of that name; without a name, the one on whose link `address` is.

@@ -7,15 +7,13 @@
 
 use crate::claims::{Claims, in_fragments};
 use crate::egress;
-use crate::ends::{Ends, Range};
 use crate::error::Error;
+use crate::family::{FAMILIES, Family, OTHER_VLANS};
 use crate::quoted::QuotedEnd;
 use fastlvs_core::net::Protocol;
 use fastlvs_io::capability::hand_on;
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
-use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
@@ -25,10 +23,19 @@ const PREFIX: &str = "fastlvs-";
 /// Where system programs are; an ordinary user's PATH often leaves these out.
 const FOLDERS: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
+/// What the program nft does.
+pub trait Nft: fmt::Debug + Send {
+    /// A script: all of it, or nothing.
+    fn run(&self, script: &str) -> Result<(), Error>;
+
+    /// The names of all tables of the family `netdev`.
+    fn tables(&self) -> Result<Vec<String>, Error>;
+}
+
 /// The table of this director. It is removed with the value.
 #[derive(Debug)]
 pub struct Table {
-    nft: PathBuf,
+    nft: Box<dyn Nft>,
     name: String,
     number: u32,
     interfaces: Vec<String>,
@@ -55,6 +62,11 @@ impl Table {
             what: "no program 'nft' found",
             problem: "install the package nftables".to_owned(),
         })?;
+        Self::with(Box::new(Program(nft)), interfaces, claims)
+    }
+
+    /// The same with another nft.
+    pub fn with(nft: Box<dyn Nft>, interfaces: &[String], claims: &Claims) -> Result<Self, Error> {
         let mut number = std::process::id();
         // A process may have more than one director.
         let sign = loop {
@@ -88,9 +100,15 @@ impl Table {
         matches!(self.moving, Moving::Unused | Moving::InForce)
     }
 
-    /// Makes the table agree with `claims`, in one step.
-    pub fn set(&mut self, claims: &Claims) -> Result<(), Error> {
-        self.run(&elements(&self.name, claims), claims)
+    /// Makes the table agree with `after`, in one step, from where it agrees with `before`. Where somebody changed
+    /// or removed it meanwhile, all is written anew. After an error the table is as before.
+    pub fn change(&mut self, before: &Claims, after: &Claims) -> Result<(), Error> {
+        let Err(_) = self.run(&contents(&self.name, Some(before), after), after) else { return Ok(()) };
+        if self.nft.tables()?.contains(&self.name) {
+            self.run(&contents(&self.name, None, after), after)
+        } else {
+            self.make(after)
+        }
     }
 
     /// Makes the table anew where somebody removed it (as `nft flush ruleset` does), and removes those of directors
@@ -117,7 +135,8 @@ impl Table {
         if self.moving == Moving::InForce {
             self.moving = Moving::Unused;
         }
-        self.run(&(skeleton(&self.name, &self.interfaces) + &elements(&self.name, claims)), claims)
+        let script = skeleton(&self.name, &self.interfaces) + &contents(&self.name, None, claims);
+        self.run(&script, claims)
     }
 
     /// Does a script, and moves what `claims` say that the host sends from real servers of its own. An old kernel cannot:
@@ -131,12 +150,12 @@ impl Table {
                 egress::make(name, *number, interfaces) + &egress::fill(name, *number, &claims.local)
             }
             (false, Moving::InForce) => egress::remove(name),
-            (false, _) => return run(nft, script),
+            (false, _) => return nft.run(script),
         };
-        match run(nft, &(script.to_owned() + &chains)) {
+        match nft.run(&(script.to_owned() + &chains)) {
             Ok(()) => self.moving = if wanted { Moving::InForce } else { Moving::Unused },
             Err(problem) if wanted && self.moving == Moving::Unused => {
-                run(nft, script)?;
+                nft.run(script)?;
                 let servers = egress::names(&claims.local);
                 self.moving = Moving::Refused(format!(
                     "replies of real servers on this host ({servers}) are not translated: that takes nftables' netdev \
@@ -150,19 +169,18 @@ impl Table {
     }
 
     fn remove(&self, table: &str) -> Result<(), Error> {
-        run(&self.nft, &format!("delete table netdev {table}\n"))
+        self.nft.run(&format!("delete table netdev {table}\n"))
     }
 
     /// Whether our table is there, and tables like it whose directors are gone.
     fn listed(&self) -> Result<(bool, Vec<String>), Error> {
-        let listed = hand_on(Command::new(&self.nft).args(["list", "tables", "netdev"]))
-            .output()
-            .map_err(Error::platform("running nft"))?;
-        let text = String::from_utf8_lossy(&listed.stdout);
-        let names = text.lines().filter_map(|line| line.strip_prefix("table netdev "));
-        let (own, others): (Vec<_>, Vec<_>) =
-            names.filter(|name| name.starts_with(PREFIX)).partition(|name| **name == self.name);
-        let orphans = others.into_iter().filter(|name| sign(name).is_ok()).map(str::to_owned).collect();
+        let (own, others): (Vec<_>, Vec<_>) = self
+            .nft
+            .tables()?
+            .into_iter()
+            .filter(|name| name.starts_with(PREFIX))
+            .partition(|name| *name == self.name);
+        let orphans = others.into_iter().filter(|name| sign(name).is_ok()).collect();
         Ok((!own.is_empty(), orphans))
     }
 }
@@ -186,32 +204,45 @@ fn program() -> Option<PathBuf> {
     folders.map(|folder| folder.join("nft")).find(|file| Path::is_file(file))
 }
 
-/// Has nft do a script, all of it or nothing.
-fn run(nft: &Path, script: &str) -> Result<(), Error> {
-    let failed = Error::platform("running nft");
-    let mut child = match hand_on(Command::new(nft).args(["-f", "-"]))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-    {
-        Ok(child) => child,
-        Err(error) => return Err(failed(error)),
-    };
-    if let Some(mut input) = child.stdin.take()
-        && let Err(error) = input.write_all(script.as_bytes())
-    {
-        return Err(failed(error));
+/// The program itself.
+#[derive(Debug)]
+struct Program(PathBuf);
+
+impl Nft for Program {
+    fn run(&self, script: &str) -> Result<(), Error> {
+        let failed = Error::platform("running nft");
+        let mut child = match hand_on(Command::new(&self.0).args(["-f", "-"]))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+        {
+            Ok(child) => child,
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(mut input) = child.stdin.take()
+            && let Err(error) = input.write_all(script.as_bytes())
+        {
+            return Err(failed(error));
+        }
+        let done = child.wait_with_output().map_err(failed)?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&done.stderr);
+        Err(Error::Platform {
+            what: "nft refused",
+            problem: said.lines().next().unwrap_or("no reason").to_owned(),
+        })
     }
-    let done = child.wait_with_output().map_err(failed)?;
-    if done.status.success() {
-        return Ok(());
+
+    fn tables(&self) -> Result<Vec<String>, Error> {
+        let listed = hand_on(Command::new(&self.0).args(["list", "tables", "netdev"]))
+            .output()
+            .map_err(Error::platform("running nft"))?;
+        let text = String::from_utf8_lossy(&listed.stdout);
+        Ok(text.lines().filter_map(|line| line.strip_prefix("table netdev ")).map(str::to_owned).collect())
     }
-    let said = String::from_utf8_lossy(&done.stderr);
-    Err(Error::Platform {
-        what: "nft refused",
-        problem: said.lines().next().unwrap_or("no reason").to_owned(),
-    })
 }
 
 /// The table without elements. `fib` leaves the host's own talk with its real servers alone.
@@ -257,66 +288,60 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
     script + &format!("  meta l4proto {{ {icmp4}, {icmp6} }} jump errors\n  jump ranges\n }}\n}}\n")
 }
 
-/// Matches frames of VLANs, which are not the interface's own, by the tag that the kernel has taken out of them already.
-/// VLAN 0 is none: such a tag has a priority alone.
-pub const OTHER_VLANS: &str = "@ll,96,16 { 0x8100, 0x88a8 } @ll,112,16 & 0x0fff != 0";
 /// Leaves what goes to the host itself alone.
 const UNLESS_LOCAL: &str = " fib daddr type != local";
 
-/// How nft speaks of a family.
-pub struct Family {
-    pub v4: bool,
-    /// The end of its sets' names.
-    suffix: char,
-    /// The type of its addresses.
-    address: &'static str,
-    /// Its header.
-    pub ip: &'static str,
-    /// Matches its fragments.
-    pub fragment: &'static str,
-    /// Matches the ICMP errors that are relayed, if they are whole.
-    pub error: &'static str,
+/// The commands that make the sets and chains agree with `after`, where they agree with `before`; without it from
+/// nothing, whatever they hold. Blocks and ranges that overlap are in a chain, for no set can hold them.
+fn contents(table: &str, before: Option<&Claims>, after: &Claims) -> String {
+    let mut script = String::new();
+    let none = Claims::default();
+    let known = before.unwrap_or(&none);
+    for family in &FAMILIES {
+        let mut change = |set: &str, gone: Vec<String>, new: Vec<String>| {
+            let set = format!("netdev {table} {set}{}", family.suffix);
+            if before.is_none() {
+                let _ = writeln!(script, "flush set {set}");
+            }
+            for (verb, elements) in [("delete", gone), ("add", new)] {
+                if !elements.is_empty() {
+                    let _ = writeln!(script, "{verb} element {set} {{ {} }}", elements.join(", "));
+                }
+            }
+        };
+        for (points, hosts, addresses, old, new) in [
+            ("services", "all_services", "vips", &known.services, &after.services),
+            ("replies", "all_replies", "servers", &known.replies, &after.replies),
+        ] {
+            let same = (&old.points, &old.hosts) == (&new.points, &new.hosts);
+            if same && before.is_some() {
+                continue;
+            }
+            let gone = family.points(old.points.difference(&new.points));
+            change(points, gone, family.points(new.points.difference(&old.points)));
+            let gone = family.hosts(old.hosts.difference(&new.hosts));
+            change(hosts, gone, family.hosts(new.hosts.difference(&old.hosts)));
+            let (had, has) = (old.addresses(), new.addresses());
+            let gone = family.addresses(had.difference(&has));
+            change(addresses, gone, family.addresses(has.difference(&had)));
+        }
+        let gone = family.addresses(known.owned.difference(&after.owned));
+        change("owned", gone, family.addresses(after.owned.difference(&known.owned)));
+    }
+    let same =
+        (&known.services.ranges, &known.replies.ranges) == (&after.services.ranges, &after.replies.ranges);
+    if before.is_none() || !same {
+        script += &ranges_chain(table, after);
+    }
+    if before.is_none() || (&known.services, &known.replies) != (&after.services, &after.replies) {
+        script += &errors_chains(table, after);
+    }
+    script
 }
 
-pub const FAMILIES: [Family; 2] = [
-    Family {
-        v4: true,
-        suffix: '4',
-        address: "ipv4_addr",
-        ip: "ip",
-        fragment: "ip frag-off & 0x3fff != 0",
-        error: "icmp type { 3, 4, 11 } ip frag-off & 0x3fff == 0",
-    },
-    Family {
-        v4: false,
-        suffix: '6',
-        address: "ipv6_addr",
-        ip: "ip6",
-        fragment: "exthdr frag exists",
-        error: "icmpv6 type < 128 exthdr frag missing",
-    },
-];
-
-/// The commands that fill the sets anew, and the chain of what sets cannot hold: blocks and ranges that overlap.
-fn elements(table: &str, claims: &Claims) -> String {
+fn ranges_chain(table: &str, claims: &Claims) -> String {
     let mut script = format!("flush chain netdev {table} ranges\n");
     for family in &FAMILIES {
-        let Family { suffix, .. } = family;
-        for (set, elements) in [
-            ("services", family.points(&claims.services)),
-            ("all_services", family.hosts(&claims.services)),
-            ("replies", family.points(&claims.replies)),
-            ("all_replies", family.hosts(&claims.replies)),
-            ("owned", family.addresses(&claims.owned)),
-            ("vips", family.addresses(&claims.services.addresses())),
-            ("servers", family.addresses(&claims.replies.addresses())),
-        ] {
-            let _ = writeln!(script, "flush set netdev {table} {set}{suffix}");
-            if !elements.is_empty() {
-                let elements = elements.join(", ");
-                let _ = writeln!(script, "add element netdev {table} {set}{suffix} {{ {elements} }}");
-            }
-        }
         let services = claims.services.ranges.iter().map(|range| (range, "d", ""));
         let replies = claims.replies.ranges.iter().map(|range| (range, "s", UNLESS_LOCAL));
         for (range, end, unless) in services.chain(replies) {
@@ -324,9 +349,16 @@ fn elements(table: &str, claims: &Claims) -> String {
                 let _ = writeln!(script, "add rule netdev {table} ranges {rule}{unless} drop");
             }
         }
+    }
+    script
+}
+
+fn errors_chains(table: &str, claims: &Claims) -> String {
+    let mut script = String::new();
+    for Family { v4, suffix, .. } in &FAMILIES {
         let _ = writeln!(script, "flush chain netdev {table} errors{suffix}");
-        let about_services = QuotedEnd::source(family.v4).conditions(&claims.services);
-        let about_replies = QuotedEnd::destination(family.v4).conditions(&claims.replies);
+        let about_services = QuotedEnd::source(*v4).conditions(&claims.services);
+        let about_replies = QuotedEnd::destination(*v4).conditions(&claims.replies);
         let errors = about_services.iter().map(|condition| (condition, ""));
         for (condition, unless) in
             errors.chain(about_replies.iter().map(|condition| (condition, UNLESS_LOCAL)))
@@ -335,43 +367,4 @@ fn elements(table: &str, claims: &Claims) -> String {
         }
     }
     script
-}
-
-impl Family {
-    fn has(&self, address: IpAddr) -> bool {
-        address.is_ipv4() == self.v4
-    }
-
-    pub fn points(&self, ends: &Ends) -> Vec<String> {
-        let ours = ends.points.iter().filter(|(_, end)| self.has(end.address));
-        ours.map(|(Protocol(number), end)| format!("{number} . {} . {}", end.address, end.port)).collect()
-    }
-
-    pub fn hosts(&self, ends: &Ends) -> Vec<String> {
-        let ours = ends.hosts.iter().filter(|(_, address)| self.has(*address));
-        ours.map(|(Protocol(number), address)| format!("{number} . {address}")).collect()
-    }
-
-    pub fn addresses(&self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
-        addresses.iter().filter(|address| self.has(**address)).map(ToString::to_string).collect()
-    }
-
-    /// What matches packets with a range at one end (`s` or `d`), and fragments, which need not bear the port.
-    pub fn rules(&self, range: &Range, end: &str) -> Vec<String> {
-        let Range { protocol: Protocol(number), .. } = range;
-        let (block, ports) = (range.block(), range.ports());
-        if !self.has(block.address()) {
-            return Vec::new();
-        }
-        let (ip, fragment) = (self.ip, self.fragment);
-        let protocols = in_fragments(self.v4).map(|Protocol(number)| number.to_string()).join(", ");
-        let ports = match (ports.start(), ports.end()) {
-            (0, &u16::MAX) => String::new(),
-            (first, last) => format!(" th {end}port {first}-{last}"),
-        };
-        vec![
-            format!("meta l4proto {number} {ip} {end}addr {block}{ports}"),
-            format!("{fragment} meta l4proto {{ {protocols} }} {ip} {end}addr {block}"),
-        ]
-    }
 }

@@ -1,22 +1,23 @@
 //! What a director is to do, what the kernel says, and what follows from both for the worker and for
 //! the kernel's stack.
 
-use crate::claims::{Claims, Leftovers};
+use crate::claims::{Claim, Claims};
 use crate::clock::Clock;
 use crate::config::{Configuration, StaticNeighbour, StaticRoute};
 use crate::egress::{LOOPBACK, Moved};
-use crate::ends::Ends;
 use crate::error::Error;
 use crate::network::{self, Leg};
 use crate::nft;
+use crate::tally::{Change, Tally};
 use crate::worker::Live;
 use arc_swap::ArcSwap;
-use fastlvs_core::marks::{MarkRule, Marks};
+use fastlvs_core::marks::Marks;
 use fastlvs_core::net::Prefix;
 use fastlvs_core::network::Network;
 use fastlvs_core::pipeline::Snapshot;
-use fastlvs_core::service::{Edit, ServiceSpec, ServiceTable, VirtualService};
+use fastlvs_core::service::{Checked, Edit, ServiceKey, ServiceSpec, ServiceTable};
 use fastlvs_core::settings::Settings;
+use fastlvs_core::time::Instant;
 use fastlvs_io::af_packet::RingReceiver;
 use fastlvs_io::netlink;
 use std::net::IpAddr;
@@ -46,24 +47,38 @@ impl Wish {
         }
     }
 
-    /// The network as the kernel has it, with what was wished for beside.
-    fn network(&self, kernel: &netlink::State, legs: &[Leg], services: &ServiceTable) -> Network {
-        network::network(kernel, legs, &self.routes, &self.neighbours, self.vips(services))
+    /// The network as the kernel has it, with what was wished for beside; `services` are the names of all that there are.
+    fn network<'a>(
+        &self,
+        kernel: &netlink::State,
+        legs: &[Leg],
+        services: impl Iterator<Item = &'a ServiceKey>,
+        has: impl Fn(&ServiceKey) -> bool,
+    ) -> Network {
+        network::network(kernel, legs, &self.routes, &self.neighbours, self.vips(services, has))
     }
 
     /// The addresses that clients use. Blocks of them are routed to the director, so it needs not answer for these.
-    fn vips<'a>(&'a self, services: &'a ServiceTable) -> impl Iterator<Item = IpAddr> + 'a {
-        let keys = services.services().iter().map(VirtualService::key);
-        let named = keys.filter(|key| key.mark().is_none()).filter_map(|key| key.address().alone());
-        let served = |rule: &&MarkRule| services.named(&rule.service()).is_some();
-        let marked = self.marks.rules().iter().filter(served).map(|rule| rule.destination);
-        let alone = marked.filter(|block| *block == Prefix::host(block.address()));
+    fn vips<'a>(
+        &self,
+        services: impl Iterator<Item = &'a ServiceKey>,
+        has: impl Fn(&ServiceKey) -> bool,
+    ) -> impl Iterator<Item = IpAddr> {
+        let named = services.filter(|key| key.mark().is_none()).filter_map(|key| key.address().alone());
+        let marked = self.marks.rules().iter().filter(move |rule| has(&rule.service()));
+        let alone =
+            marked.map(|rule| rule.destination).filter(|block| *block == Prefix::host(block.address()));
         named.chain(alone.map(|block| block.address()))
     }
+}
 
-    fn claims(&self, services: &ServiceTable, network: &Network) -> Claims {
-        Claims::new(services.specs(), &self.marks, network.owned()).on(network)
-    }
+/// A change that is possible, and of which nothing is in force yet.
+struct Step<'a> {
+    wish: Wish,
+    services: Checked<'a>,
+    /// The network, where it changes.
+    network: Option<Arc<Network>>,
+    claims: Change,
 }
 
 /// Everything that the worker's snapshot is made from. Whoever changes something publishes it.
@@ -75,13 +90,19 @@ pub struct Plan {
     services: Arc<ServiceTable>,
     legs: Vec<Leg>,
     kernel: netlink::State,
-    leftovers: Leftovers,
+    network: Arc<Network>,
+    /// Who needs what of the claims.
+    tally: Tally,
+    /// Whether there may be claims that only the network needed before.
+    is_network_new: bool,
     table: nft::Table,
-    /// What the kernel was told to keep away from.
-    told: Claims,
+    /// What the kernel was told to keep away from: all that is needed, and what was until a moment ago.
+    told: Arc<Claims>,
     /// What the host sends from real servers of its own, while there are any.
     moved: Option<Arc<Moved>>,
     live: Arc<ArcSwap<Live>>,
+    /// What the worker had before, until it has it no more: to free it takes long.
+    retired: Vec<Arc<Live>>,
     clock: Clock,
 }
 
@@ -95,19 +116,41 @@ impl Plan {
         live: Arc<ArcSwap<Live>>,
         clock: Clock,
     ) -> Result<Self, Error> {
+        Self::with(nft::Table::new, wish, specs, interfaces, kernel, live, clock)
+    }
+
+    /// The same with a table of the caller's.
+    fn with(
+        table: impl FnOnce(&[String], &Claims) -> Result<nft::Table, Error>,
+        wish: Wish,
+        specs: &[ServiceSpec],
+        interfaces: &[String],
+        kernel: netlink::State,
+        live: Arc<ArcSwap<Live>>,
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let legs = network::legs(&kernel, interfaces)?;
-        let services = Arc::new(ServiceTable::default().apply(specs, clock.now())?);
-        let network = wish.network(&kernel, &legs, &services);
-        let claims = wish.claims(&services, &network);
-        let told = Claims { local: Ends::default(), ..claims.clone() };
         let names: Vec<_> = legs.iter().map(|leg| leg.name.clone()).collect();
-        let table = nft::Table::new(&names, &told)?;
-        let leftovers = Leftovers::default();
-        let (moved, generation) = (None, 1);
-        let mut plan =
-            Self { wish, generation, services, legs, kernel, leftovers, table, told, moved, live, clock };
-        plan.tell(claims)?;
-        plan.store(network);
+        let services = Arc::new(ServiceTable::default());
+        let checked = services.check_all(specs)?;
+        let table = table(&names, &Claims::default())?;
+        let mut plan = Self {
+            wish: wish.clone(),
+            generation: 0,
+            services: Arc::clone(&services),
+            legs,
+            kernel,
+            network: Arc::default(),
+            tally: Tally::default(),
+            is_network_new: false,
+            table,
+            told: Arc::default(),
+            moved: None,
+            live,
+            retired: Vec::new(),
+            clock,
+        };
+        plan.grant(Some(wish), checked)?;
         Ok(plan)
     }
 
@@ -133,7 +176,12 @@ impl Plan {
 
     /// The network as the worker has it now.
     pub fn published(&self) -> Arc<Network> {
-        Arc::clone(&self.live.load().snapshot.network)
+        Arc::clone(&self.network)
+    }
+
+    /// The moment that it is.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// What the kernel says.
@@ -158,43 +206,95 @@ impl Plan {
 
     /// Makes these changes of the services, all or nothing.
     pub fn edit(&mut self, edits: &[Edit]) -> Result<u64, Error> {
-        let services = self.services.edit(edits, self.clock.now())?;
-        self.grant(self.wish.clone(), services)
+        let services = Arc::clone(&self.services);
+        self.grant(None, services.check(edits)?)
     }
 
-    /// Balances these services from now on, and does else what `wish` says. Nothing changes when it is impossible.
-    pub fn apply(&mut self, wish: Wish, specs: &[ServiceSpec]) -> Result<u64, Error> {
-        let services = self.services.apply(specs, self.clock.now())?;
-        self.grant(wish, services)
+    /// Balances these services from now on, and does else what `wish` says, if there is another. Nothing changes when
+    /// it is impossible.
+    pub fn apply(&mut self, wish: Option<Wish>, specs: &[ServiceSpec]) -> Result<u64, Error> {
+        let services = Arc::clone(&self.services);
+        self.grant(wish, services.check_all(specs)?)
     }
 
     /// Does else what `wish` says from now on, for the same services.
     pub fn set(&mut self, wish: Wish) -> Result<u64, Error> {
-        self.grant(wish, ServiceTable::clone(&self.services))
+        let services = Arc::clone(&self.services);
+        self.grant(Some(wish), services.check(&[])?)
     }
 
     /// Does what was wished for.
-    ///
-    /// The kernel is kept away from what is new before the worker knows of it, and let at what is gone long
-    /// after: in between it would answer with resets.
-    fn grant(&mut self, wish: Wish, services: ServiceTable) -> Result<u64, Error> {
-        let network = wish.network(&self.kernel, &self.legs, &services);
-        self.tell(wish.claims(&services, &network).union(&self.told))?;
-        self.leftovers.note((&self.services, &self.wish.marks), (&services, &wish.marks));
-        self.services = Arc::new(services);
-        self.wish = wish;
+    fn grant(&mut self, wish: Option<Wish>, services: Checked<'_>) -> Result<u64, Error> {
+        let step = self.prepare(wish, services);
+        self.take(step)?;
         self.generation += 1;
-        self.store(network);
         Ok(self.generation)
     }
 
-    /// Takes what the kernel says now.
-    pub fn observe(&mut self, kernel: netlink::State) -> Result<(), Error> {
-        self.kernel = kernel;
-        let network = self.wish.network(&self.kernel, &self.legs, &self.services);
-        self.tell(self.wish.claims(&self.services, &network).union(&self.told))?;
-        self.store(network);
+    /// What a change comes to.
+    fn prepare<'a>(&self, wish: Option<Wish>, services: Checked<'a>) -> Step<'a> {
+        let is_new = wish.is_some();
+        let wish = wish.unwrap_or_else(|| self.wish.clone());
+        let mut claims = Change::default();
+        let mut is_renamed = false;
+        for (before, after) in services.changes() {
+            is_renamed |= before.is_some() != after.is_some();
+            let known = before.and_then(|spec| self.services.named(&spec.key));
+            let servers = known.map_or(&[][..], |service| service.servers());
+            claims.add(
+                before.map(|spec| (spec, &*self.wish.marks)),
+                after.map(|spec| (spec, &*wish.marks)),
+                servers,
+            );
+        }
+        if !Arc::ptr_eq(&wish.marks, &self.wish.marks) {
+            let stay = self.services.services().iter().filter(|service| !services.is_about(service.key()));
+            for service in stay.filter(|service| service.key().mark().is_some()) {
+                let spec = &**service.spec();
+                claims.add(Some((spec, &*self.wish.marks)), Some((spec, &*wish.marks)), service.servers());
+            }
+        }
+        let network = (is_new || is_renamed).then(|| {
+            Arc::new(wish.network(&self.kernel, &self.legs, services.keys(), |key| services.has(key)))
+        });
+        Step { wish, services, network, claims }
+    }
+
+    /// Takes a step: first the kernel is kept away from what is new, then the worker learns of it. What is gone the
+    /// kernel is let at long after ([`Plan::tidy`]): in between it would answer with resets. If the kernel
+    /// refuses, nothing has changed.
+    fn take(&mut self, step: Step<'_>) -> Result<(), Error> {
+        let Step { wish, services, network, claims } = step;
+        self.tell_more(claims.needed(), network.as_deref())?;
+        self.is_network_new |= network.is_some();
+        self.network = network.unwrap_or_else(|| Arc::clone(&self.network));
+        self.tally.make(claims);
+        self.services = Arc::new(services.make(self.clock.now()));
+        self.wish = wish;
+        self.store();
         Ok(())
+    }
+
+    /// Takes what the kernel says now: `changed` says in what.
+    pub fn observe(&mut self, changed: netlink::Changed, kernel: &netlink::State) -> Result<(), Error> {
+        if !changed.network {
+            self.kernel.neighbours.clone_from(&kernel.neighbours);
+            let network = Network::clone(&self.network);
+            let neighbours = &self.wish.neighbours;
+            self.network = Arc::new(network::with_neighbours(network, &self.kernel, &self.legs, neighbours));
+            self.store();
+            return Ok(());
+        }
+        self.kernel = kernel.clone();
+        let keys = self.services.specs().map(|spec| &spec.key);
+        let has = |key: &ServiceKey| self.services.named(key).is_some();
+        let network = Arc::new(self.wish.network(&self.kernel, &self.legs, keys, has));
+        // The worker follows the network whatever becomes of the claims.
+        let told = self.tell_more(&[], Some(&network));
+        self.network = network;
+        self.is_network_new = true;
+        self.store();
+        told
     }
 
     /// Sees to it that the kernel is still kept away; says what had to be done.
@@ -202,37 +302,58 @@ impl Plan {
         self.table.mend(&self.told)
     }
 
-    /// Lets the kernel at what the director needs no longer.
+    /// Lets the kernel at what nobody needs any longer. While it refuses, the worker goes on giving back
+    /// what is not the engine's.
     pub fn tidy(&mut self) -> Result<(), Error> {
-        self.services.estimate(self.clock.now());
-        self.leftovers.forget_idle();
-        let live = self.live.load();
-        let network = &live.snapshot.network;
-        let wanted = self.wish.claims(&self.services, network).union(&self.leftovers.claims()).on(network);
-        if wanted == self.told {
+        self.tally.release_idle();
+        if self.tally.unused().is_empty() && !self.is_network_new {
             return Ok(());
         }
-        let live = Live { claims: wanted.clone(), ..Live::clone(&live) };
-        self.live.store(Arc::new(live.clone()));
-        self.tell(wanted)?;
-        // Nothing is moved any more, so nobody needs to take it.
-        self.live.store(Arc::new(Live { moved: self.moved.clone(), ..live }));
+        let mut claims = Claims::clone(&self.told);
+        for claim in self.tally.unused() {
+            claims.remove(claim);
+        }
+        claims.owned = self.network.owned().iter().copied().collect();
+        self.tell(claims.on(&self.network))?;
+        self.tally.forget_unused();
+        self.is_network_new = false;
+        self.store();
         Ok(())
     }
 
-    /// Has the kernel keep away from all that. There is a ring for what the host sends before anything is moved there.
-    fn tell(&mut self, claims: Claims) -> Result<(), Error> {
-        if claims == self.told {
+    /// What the worker has no more of what it had: to be dropped where nobody waits.
+    pub fn take_retired(&mut self) -> Vec<Arc<Live>> {
+        self.retired.extract_if(.., |live| Arc::strong_count(live) == 1).collect()
+    }
+
+    /// Has the kernel keep away from these too, and from what another network needs beside.
+    fn tell_more(&mut self, needed: &[Claim], network: Option<&Network>) -> Result<(), Error> {
+        let missing: Vec<_> = needed.iter().filter(|claim| !self.told.has(claim)).collect();
+        if missing.is_empty() && network.is_none() {
             return Ok(());
         }
-        if !claims.local.is_empty() && self.moved.is_none() && self.table.can_move() {
-            self.moved = Some(Arc::new(self.listen()?));
+        let mut claims = Claims::clone(&self.told);
+        for claim in missing {
+            claims.insert(claim);
         }
-        self.table.set(&claims)?;
-        self.told = claims;
-        if !self.table.moves() {
-            self.moved = None;
+        claims.owned.extend(network.unwrap_or(&self.network).owned());
+        let local = claims.clone().on(network.unwrap_or(&self.network)).local;
+        claims.local.extend(&local);
+        self.tell(claims)
+    }
+
+    /// Has the kernel keep away from just that. There is a ring for what the host sends before anything is moved there.
+    fn tell(&mut self, claims: Claims) -> Result<(), Error> {
+        if claims == *self.told {
+            return Ok(());
         }
+        let mut moved = self.moved.clone();
+        if !claims.local.is_empty() && moved.is_none() && self.table.can_move() {
+            moved = Some(Arc::new(self.listen()?));
+        }
+        self.table.change(&self.told, &claims)?;
+        self.told = Arc::new(claims);
+        self.moved = moved.filter(|_| self.table.moves());
         Ok(())
     }
 
@@ -244,13 +365,255 @@ impl Plan {
         ring.map(Moved::new).map_err(|problem| error(problem.to_string()))
     }
 
-    fn store(&self, network: Network) {
+    fn store(&mut self) {
         let snapshot = Snapshot {
             services: Arc::clone(&self.services),
             marks: Arc::clone(&self.wish.marks),
-            network: Arc::new(network),
+            network: Arc::clone(&self.network),
             settings: self.wish.settings.clone(),
         };
-        self.live.store(Arc::new(Live { snapshot, claims: self.told.clone(), moved: self.moved.clone() }));
+        let live = Live { snapshot, claims: Arc::clone(&self.told), moved: self.moved.clone() };
+        self.retired.push(self.live.swap(Arc::new(live)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fastlvs_core::marks::MarkRule;
+    use fastlvs_core::net::{Endpoint, InterfaceId, Mac, Protocol};
+    use fastlvs_core::service::{Method, ServerSpec};
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::time::{Duration, Instant as Now};
+
+    /// An nft that does what it is told, or refuses everything.
+    #[derive(Clone, Debug, Default)]
+    struct Fake {
+        refuses: Arc<AtomicBool>,
+        scripts: Arc<Mutex<Vec<String>>>,
+        tables: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl nft::Nft for Fake {
+        fn run(&self, script: &str) -> Result<(), Error> {
+            if self.refuses.load(Relaxed) {
+                return Err(Error::Platform { what: "nft refused", problem: "it was told to".to_owned() });
+            }
+            let made =
+                script.lines().filter_map(|line| line.strip_prefix("table netdev ")?.strip_suffix(" {"));
+            self.tables.lock().unwrap().extend(made.map(str::to_owned));
+            self.scripts.lock().unwrap().push(script.to_owned());
+            Ok(())
+        }
+
+        fn tables(&self) -> Result<Vec<String>, Error> {
+            Ok(self.tables.lock().unwrap().clone())
+        }
+    }
+
+    impl Fake {
+        /// What it was told since it was asked last.
+        fn told(&self) -> String {
+            std::mem::take(&mut *self.scripts.lock().unwrap()).concat()
+        }
+    }
+
+    const LINK: u32 = 7;
+
+    fn kernel() -> netlink::State {
+        let mut kernel = netlink::State::default();
+        let link = netlink::Link {
+            index: LINK,
+            name: "eth0".to_owned(),
+            mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+            mtu: 1500,
+            up: true,
+            loopback: false,
+            ethernet: true,
+        };
+        kernel.links.insert(LINK, link);
+        kernel.addresses.push(netlink::Address { link: LINK, prefix: "10.255.0.1/8".parse().unwrap() });
+        kernel
+    }
+
+    fn plan(specs: &[ServiceSpec]) -> (Plan, Fake) {
+        let (fake, nft) = (Fake::default(), Fake::default());
+        let nft = Fake { refuses: Arc::clone(&fake.refuses), scripts: Arc::clone(&fake.scripts), ..nft };
+        let table = |names: &[String], claims: &Claims| nft::Table::with(Box::new(nft), names, claims);
+        let wish = Wish::new(&Configuration::default());
+        let plan = Plan::with(table, wish, specs, &[], kernel(), Arc::default(), Clock::start()).unwrap();
+        fake.told();
+        (plan, fake)
+    }
+
+    fn service(number: usize, servers: &[(u8, Method)]) -> ServiceSpec {
+        let [high, low] = (number as u16).to_be_bytes();
+        let server = |(host, method): &(u8, Method)| ServerSpec {
+            endpoint: Endpoint::new([10, high, low, *host].into(), 80),
+            method: *method,
+            ..ServerSpec::default()
+        };
+        ServiceSpec {
+            key: ServiceKey::new(Protocol::TCP, Endpoint::new([172, 16, high, low].into(), 80)),
+            servers: servers.iter().map(server).collect(),
+            ..ServiceSpec::default()
+        }
+    }
+
+    const NAT: Method = Method::Masquerading;
+    const DR: Method = Method::Gatewaying;
+
+    #[test]
+    fn the_kernel_is_told_the_difference_alone_and_of_what_is_gone_later() {
+        let two = [service(1, &[(1, NAT)]), service(2, &[(1, NAT)])];
+        let (mut plan, nft) = plan(&two);
+        let key = two[0].key;
+        let end = |host| Endpoint::new([10, 0, 1, host].into(), 80);
+        plan.edit(&[Edit::SetWeight(key, end(1), 5)]).unwrap();
+        assert_eq!(nft.told(), "", "a weight is nothing to the kernel");
+        let new = ServerSpec { endpoint: end(2), method: NAT, ..ServerSpec::default() };
+        plan.edit(&[Edit::AddServer(key, new), Edit::RemoveServer(key, end(1))]).unwrap();
+        let told = nft.told();
+        assert!(told.contains("replies4 { 6 . 10.0.1.2 . 80 }") && !told.contains("delete"), "{told}");
+        assert!(!told.contains("services4"), "{told}");
+        plan.tidy().unwrap();
+        let told = nft.told();
+        assert!(
+            told.starts_with("delete element") && told.contains("replies4 { 6 . 10.0.1.1 . 80 }"),
+            "{told}"
+        );
+        plan.tidy().unwrap();
+        assert_eq!(nft.told(), "", "nothing to do");
+        assert_eq!(plan.told, plan.live.load().claims);
+    }
+
+    #[test]
+    fn nothing_has_changed_when_the_kernel_refuses() {
+        let (mut plan, nft) = plan(&[service(1, &[(1, NAT)])]);
+        let key = service(1, &[]).key;
+        let server = Endpoint::new([10, 0, 1, 1].into(), 80);
+        let before = (plan.live.load_full(), plan.generation(), Arc::clone(&plan.told));
+        let is_as_before = |plan: &Plan| {
+            assert!(Arc::ptr_eq(&plan.live.load_full(), &before.0));
+            assert!(Arc::ptr_eq(&plan.told, &before.2));
+            assert_eq!(plan.generation(), before.1);
+            let service = plan.services().named(&key).unwrap();
+            assert_eq!((service.servers()[0].weight(), service.servers()[0].is_available()), (1, true));
+        };
+        nft.refuses.store(true, Relaxed);
+        let edits = [
+            Edit::SetWeight(key, server, 9),
+            Edit::RemoveServer(key, server),
+            Edit::AddService(service(2, &[(1, NAT)])),
+        ];
+        assert!(plan.edit(&edits).is_err());
+        is_as_before(&plan);
+        assert!(plan.apply(None, &[service(2, &[])]).is_err());
+        is_as_before(&plan);
+        let rule = MarkRule {
+            destination: "192.0.2.1".parse().unwrap(),
+            source: None,
+            protocol: None,
+            ports: 80..=80,
+            mark: 7,
+        };
+        let marked = ServiceSpec { key: ServiceKey::of_mark(7, false), ..service(0, &[]) };
+        nft.refuses.store(false, Relaxed);
+        plan.edit(&[Edit::AddService(marked)]).unwrap();
+        let before = plan.live.load_full();
+        nft.refuses.store(true, Relaxed);
+        let marks = Arc::new(Marks::new(vec![rule]));
+        assert!(plan.set(Wish { marks, ..plan.wish().clone() }).is_err());
+        assert!(Arc::ptr_eq(&plan.live.load_full(), &before));
+        // What the table refuses the kernel is not told.
+        nft.refuses.store(false, Relaxed);
+        nft.told();
+        assert!(plan.apply(None, &[service(3, &[]), service(3, &[])]).is_err());
+        assert_eq!(nft.told(), "");
+    }
+
+    #[test]
+    fn what_the_kernel_still_drops_the_worker_still_gives_back() {
+        let (mut plan, nft) = plan(&[service(1, &[(1, NAT)]), service(2, &[])]);
+        plan.edit(&[Edit::RemoveService(service(1, &[]).key)]).unwrap();
+        nft.refuses.store(true, Relaxed);
+        for _ in 0..2 {
+            assert!(plan.tidy().is_err());
+            let live = plan.live.load();
+            assert!(live.claims.owned.contains(&"172.16.0.1".parse().unwrap()));
+            assert!(live.claims.replies.contain(Protocol::TCP, "10.0.1.1:80".parse().unwrap()));
+        }
+        nft.refuses.store(false, Relaxed);
+        plan.tidy().unwrap();
+        let live = plan.live.load();
+        assert_eq!((live.claims.owned.len(), live.claims.replies.is_empty()), (1, true));
+    }
+
+    #[test]
+    fn a_neighbour_changes_neighbours_alone() {
+        let (mut plan, nft) = plan(&[service(1, &[(1, NAT)])]);
+        let before = plan.live.load_full();
+        let mut kernel = kernel();
+        let (address, mac) = ("10.9.9.9".parse().unwrap(), Mac([2, 0, 0, 0, 0, 9]));
+        kernel.neighbours.insert((LINK, address), mac);
+        plan.observe(netlink::Changed { network: false, neighbours: true }, &kernel).unwrap();
+        let after = plan.live.load_full();
+        assert_eq!(after.snapshot.network.neighbour(InterfaceId(0), address), Some(mac));
+        assert!(Arc::ptr_eq(&before.claims, &after.claims));
+        assert!(Arc::ptr_eq(&before.snapshot.services, &after.snapshot.services));
+        assert_eq!(nft.told(), "");
+        drop(before);
+        assert_eq!(plan.take_retired().len(), 2, "nobody has them any more");
+    }
+
+    #[test]
+    fn reloads_of_a_busy_dr_service_leave_nothing_behind() {
+        let servers: Vec<_> = (1..=200).map(|host| (host, DR)).collect();
+        let mut spec = service(1, &servers);
+        let (mut plan, nft) = plan(std::slice::from_ref(&spec));
+        plan.services().services()[0].servers().iter().for_each(|server| server.bind());
+        for reload in 0..101 {
+            spec.servers[0].weight = reload + 2;
+            plan.apply(None, std::slice::from_ref(&spec)).unwrap();
+            plan.tidy().unwrap();
+            drop(plan.take_retired());
+            assert!(plan.retired.is_empty());
+        }
+        assert_eq!((plan.told.replies.is_empty(), plan.told.services.points.len()), (true, 1));
+        assert_eq!(nft.told(), "");
+    }
+
+    fn timed<T>(what: &str, work: impl FnOnce() -> T) -> (T, Duration) {
+        let begin = Now::now();
+        let done = work();
+        println!("{what}: {:?}", begin.elapsed());
+        (done, begin.elapsed())
+    }
+
+    /// Ten thousand services of five servers: what a change costs follows the change. Limits are for a machine that is
+    /// busy with other things and a build for tests.
+    #[test]
+    fn a_change_costs_what_it_changes() {
+        let servers = [1, 2, 3, 4, 5].map(|host| (host, NAT));
+        let specs: Vec<_> = (0..10_000).map(|number| service(number, &servers)).collect();
+        let (mut plan, _) = timed("start", || plan(&specs)).0;
+        let key = specs[5_000].key;
+        let server = specs[5_000].servers[0].endpoint;
+        let weight = timed("weight", || plan.edit(&[Edit::SetWeight(key, server, 2)]).unwrap()).1;
+        let same = timed("unchanged", || plan.apply(None, &specs).unwrap()).1;
+        timed("tidy", || plan.tidy().unwrap());
+        let idle = timed("idle tidy", || plan.tidy().unwrap()).1;
+        let mut kernel = kernel();
+        kernel.neighbours.insert((LINK, "10.9.9.9".parse().unwrap()), Mac([2, 0, 0, 0, 0, 9]));
+        let changed = netlink::Changed { network: false, neighbours: true };
+        let neighbour = timed("neighbour", || plan.observe(changed, &kernel).unwrap()).1;
+        let changed = netlink::Changed { network: true, neighbours: false };
+        timed("network", || plan.observe(changed, &kernel)).0.unwrap();
+        timed("server", || plan.edit(&[Edit::RemoveServer(key, server)]).unwrap());
+        timed("service", || plan.edit(&[Edit::RemoveService(key)]).unwrap());
+        let millis = Duration::from_millis;
+        assert!(weight < millis(200) && same < millis(2000), "{weight:?} {same:?}");
+        assert!(idle < millis(5) && neighbour < millis(20), "{idle:?} {neighbour:?}");
     }
 }

@@ -148,7 +148,7 @@ mod tests {
             (Protocol::SCTP, "2001:db8:1::/48", ALL_PORTS),
         ] {
             let block: Prefix = block.parse().unwrap();
-            ends.insert(protocol, block, ports);
+            ends.insert(&Range::new(protocol, block, ports));
         }
         ends
     }
@@ -175,7 +175,7 @@ mod tests {
             ]
         );
         let mut every = Ends::default();
-        every.insert(Protocol::TCP, "0.0.0.0/0".parse().unwrap(), ALL_PORTS);
+        every.insert(&Range::new(Protocol::TCP, "0.0.0.0/0".parse().unwrap(), ALL_PORTS));
         assert_eq!(QuotedEnd::source(true).conditions(&every), ["@th,136,8 6"]);
         assert_eq!(QuotedEnd::source(false).conditions(&every), [""; 0]);
     }

@@ -73,6 +73,11 @@ impl Upkeep {
     }
 
     fn tick(&mut self, ticks: u64, wanted: &mut HashSet<(u32, IpAddr)>, watch: &mut Watch) {
+        let (services, now) = {
+            let plan = self.plan();
+            (Arc::clone(plan.services()), plan.now())
+        };
+        services.estimate(now);
         // Nothing is logged while the plan is locked: who listens may ask the director something.
         let tidied = self.plan().tidy();
         if let Err(error) = tidied {
@@ -85,6 +90,8 @@ impl Upkeep {
                 Err(error) => tracing::warn!("{error}"),
             }
         }
+        let retired = self.plan().take_retired();
+        drop(retired);
         let network = self.plan().published();
         watch.speak(&network);
         if ticks.is_multiple_of(CONFIRM) {
@@ -121,8 +128,7 @@ impl Upkeep {
     fn observe(&mut self) {
         match self.monitor.update() {
             Ok(changed) if changed.any() => {
-                let state = self.monitor.state().clone();
-                let observed = self.plan().observe(state);
+                let observed = self.plan().observe(changed, self.monitor.state());
                 if let Err(error) = observed {
                     tracing::error!("{error}");
                 }

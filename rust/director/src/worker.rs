@@ -36,7 +36,7 @@ pub struct Live {
     /// Services, network and settings.
     pub snapshot: Snapshot,
     /// What the kernel's stack is kept away from.
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
     /// What the host sends from real servers of its own, while there are any.
     pub moved: Option<Arc<Moved>>,
 }

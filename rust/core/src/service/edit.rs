@@ -122,6 +122,12 @@ impl<'a> Checked<'a> {
         stay.chain(self.drafts.iter().filter(|(_, after)| after.is_some()).map(|(key, _)| key))
     }
 
+    /// Whether they are about the service of that name.
+    #[must_use]
+    pub fn is_about(&self, key: &ServiceKey) -> bool {
+        self.drafts.contains_key(key)
+    }
+
     /// Whether there will be a service of that name.
     #[must_use]
     pub fn has(&self, key: &ServiceKey) -> bool {
