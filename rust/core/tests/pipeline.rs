@@ -486,3 +486,46 @@ fn no_packet_from_port_0_belongs_to_a_connection_but_replies_do() {
     director.wait(60);
     assert_eq!(director.takes(SERVER_LEG, &reply).0, Verdict::ToHost, "both have gone");
 }
+
+#[test]
+fn only_the_deletion_of_a_server_ends_connections_without_one() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let server = Arc::clone(&director.snapshot.services.services()[0].servers()[0]);
+    director.takes(CLIENT_LEG, &from_client("S"));
+    let change = |director: &mut Director, servers: &[&str]| {
+        let server = |endpoint: &&str| ServerSpec {
+            endpoint: endpoint.parse().unwrap(),
+            method: Method::Masquerading,
+            ..ServerSpec::default()
+        };
+        let servers = servers.iter().map(server).collect();
+        let wish = ServiceSpec { servers, ..spec(Method::Masquerading, 1) };
+        let table = director.snapshot.services.apply(&[wish], director.now).unwrap();
+        director.snapshot.services = Arc::new(table);
+        director.pipeline.services_changed(&director.snapshot, director.now);
+        director.wait(1);
+        director.pipeline.connections().len()
+    };
+    assert_eq!(change(&mut director, &["192.168.1.4:8080"]), 1, "deleted without the setting");
+    director.snapshot.settings.expire_nodest_conn = true;
+    assert_eq!(change(&mut director, &["192.168.1.4:8080", "192.168.1.5:8080"]), 1, "one was added");
+    assert_eq!(server.idle_since(), None);
+    let deleted = director.now;
+    assert_eq!(change(&mut director, &["192.168.1.4:8080"]), 0, "one was deleted, whichever");
+    assert_eq!(
+        server.idle_since(),
+        Some(deleted + Duration::from_millis(10)),
+        "when it went, not its deadline"
+    );
+}
+
+#[test]
+fn a_service_that_goes_takes_the_connections_of_its_servers_along() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    director.snapshot.settings.expire_nodest_conn = true;
+    director.takes(CLIENT_LEG, &from_client("S"));
+    director.snapshot.services = Arc::new(director.snapshot.services.apply(&[], Instant::ZERO).unwrap());
+    director.pipeline.services_changed(&director.snapshot, director.now);
+    director.wait(1);
+    assert_eq!(director.pipeline.connections().len(), 0);
+}

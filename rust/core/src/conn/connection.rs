@@ -156,9 +156,8 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Its server counts it no more.
+    /// Its server counts it no more. Who ends it before its time has set its clock to the present.
     fn drop(&mut self) {
-        // A connection that ends otherwise than by its clock ends with the table: the time is of no use then.
         self.server.unbind(self.active, self.deadline);
     }
 }

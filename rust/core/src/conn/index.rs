@@ -165,7 +165,7 @@ mod tests {
                     }
                     Step::Remove(which) if !list.is_empty() => {
                         let gone = list.remove(which.index(list.len()));
-                        table.remove(gone.found.id.0, false);
+                        table.remove(gone.found.id.0, Instant::ZERO, false);
                     }
                     Step::Remove(_) => {}
                 }
@@ -178,7 +178,7 @@ mod tests {
                 }
             }
             for one in list {
-                table.remove(one.found.id.0, false);
+                table.remove(one.found.id.0, Instant::ZERO, false);
             }
             prop_assert!(table.index.is_empty());
         }

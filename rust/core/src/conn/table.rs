@@ -124,8 +124,8 @@ impl ConnectionTable {
     }
 
     /// Ends such a connection.
-    pub(crate) fn remove_unfound(&mut self, id: ConnectionId) {
-        self.remove(id.0, false);
+    pub(crate) fn remove_unfound(&mut self, id: ConnectionId, now: Instant) {
+        self.remove(id.0, now, false);
     }
 
     /// Runs a connection's state machine for one packet and starts its clock anew.
@@ -192,20 +192,20 @@ impl ConnectionTable {
                 self.wheel.set(place, deadline);
             } else {
                 self.templates.expire(deadline);
-                self.remove(place, false);
+                self.remove(place, deadline, false);
             }
         }
         self.templates.expire(now);
     }
 
     /// Removes every connection whose server is not configured, and the templates that no connection needs then.
-    pub fn remove_without_server(&mut self) {
+    pub fn remove_without_server(&mut self, now: Instant) {
         for place in 0..self.slab.len() as u32 {
             if self.slab[place as usize].as_ref().is_some_and(|c| !c.server.is_available()) {
-                self.remove(place, false);
+                self.remove(place, now, false);
             }
         }
-        self.templates.remove_without_server();
+        self.templates.remove_without_server(now);
     }
 
     /// All connections, as they look at `now`.
@@ -224,17 +224,18 @@ impl ConnectionTable {
         self.templates.len()
     }
 
-    /// Removes a connection; `forced`: not because its time had come.
-    pub(super) fn remove(&mut self, place: u32, forced: bool) {
+    /// Removes a connection, which its server has had until `when`; `forced`: by `drop_entry`.
+    pub(super) fn remove(&mut self, place: u32, when: Instant, forced: bool) {
         for reference in self.references(place) {
             let hash = self.hash(&self.key(reference));
             self.index.remove(reference, hash);
         }
         self.wheel.cancel(place);
-        let gone = self.slab[place as usize].take();
+        let Some(mut gone) = self.slab[place as usize].take() else { return };
+        gone.deadline = when;
         self.free.push(place);
-        if let Some(template) = gone.and_then(|connection| connection.template) {
-            self.templates.release(template, forced);
+        if let Some(template) = gone.template {
+            self.templates.release(template, forced.then_some(when));
         }
     }
 

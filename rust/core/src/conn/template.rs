@@ -117,12 +117,15 @@ impl Templates {
         self.wheel.set_no_later(id.0, deadline);
     }
 
-    /// A connection of it ended. Where that was `forced`, so does a template that was never of use.
-    pub(super) fn release(&mut self, id: TemplateId, forced: bool) {
+    /// A connection of it ended. Where that was forced, at a certain time, so does a template that was never of use.
+    pub(super) fn release(&mut self, id: TemplateId, forced: Option<Instant>) {
         let template = self.get_mut(id);
         template.controls -= 1;
-        if forced && template.controls == 0 && !template.assured {
-            self.remove(id.0);
+        if let Some(now) = forced
+            && template.controls == 0
+            && !template.assured
+        {
+            self.remove(id.0, now);
         }
     }
 
@@ -148,7 +151,8 @@ impl Templates {
             let template = self.get_mut(TemplateId(place));
             if template.deadline <= now {
                 if template.controls == 0 {
-                    self.remove(place);
+                    let deadline = template.deadline;
+                    self.remove(place, deadline);
                     continue;
                 }
                 let missed = now.since(template.deadline).as_secs() / STILL_USED.as_secs() + 1;
@@ -161,10 +165,10 @@ impl Templates {
     }
 
     /// Removes those that no connection needs and whose server is not configured.
-    pub(super) fn remove_without_server(&mut self) {
+    pub(super) fn remove_without_server(&mut self, now: Instant) {
         for place in 0..self.slab.len() {
             if self.slab[place].as_ref().is_some_and(|t| t.controls == 0 && !t.server.is_available()) {
-                self.remove(place as u32);
+                self.remove(place as u32, now);
             }
         }
     }
@@ -175,9 +179,9 @@ impl Templates {
     }
 
     /// Removes what is at a place, unless connections need it or it proved of use.
-    pub(super) fn drop_unproven(&mut self, place: usize) {
+    pub(super) fn drop_unproven(&mut self, place: usize, now: Instant) {
         if self.slab[place].as_ref().is_some_and(|t| t.controls == 0 && !t.assured) {
-            self.remove(place as u32);
+            self.remove(place as u32, now);
         }
     }
 
@@ -196,8 +200,10 @@ impl Templates {
         })
     }
 
-    fn remove(&mut self, place: u32) {
-        let Some(template) = self.slab[place as usize].take() else { return };
+    /// Removes what is at a place, if anything; its server has had it until `when`.
+    fn remove(&mut self, place: u32, when: Instant) {
+        let Some(mut template) = self.slab[place as usize].take() else { return };
+        template.deadline = when;
         if self.index.get(&template.key) == Some(&place) {
             self.index.remove(&template.key);
         }
@@ -215,7 +221,7 @@ impl Templates {
 }
 
 impl Drop for Template {
-    /// Its server counts it no more.
+    /// Its server counts it no more. Who ends it before its time has set its clock to the present.
     fn drop(&mut self) {
         self.server.unbind_template(self.deadline);
     }
@@ -250,9 +256,9 @@ mod tests {
         templates.control(id, after(10));
         templates.expire(after(310));
         assert_eq!(templates.views(after(310)).next().unwrap().expires, Duration::from_secs(60));
-        templates.release(id, false);
+        templates.release(id, None);
         templates.control(id, after(320));
-        templates.release(id, false);
+        templates.release(id, None);
         assert_eq!(templates.views(after(320)).next().unwrap().expires, Duration::from_secs(60));
         templates.expire(after(379));
         assert_eq!((templates.find(&key), server.persistent()), (Some(id), 1));

@@ -34,12 +34,12 @@ impl ConnectionTable {
         for _ in 0..share_of(places, &mut lot) {
             let place = (lot() % places) as usize;
             if self.slab[place].as_ref().is_some_and(|c| c.is_dispensable(&mut self.turns, now)) {
-                self.remove(place as u32, true);
+                self.remove(place as u32, now, true);
             }
         }
         let places = self.templates.places() as u64;
         for _ in 0..share_of(places, &mut lot) {
-            self.templates.drop_unproven((lot() % places) as usize);
+            self.templates.drop_unproven((lot() % places) as usize, now);
         }
     }
 }

@@ -77,6 +77,8 @@ pub struct Pipeline {
     lots: Lots,
     /// When connections without a configured server go.
     purge: Option<Instant>,
+    /// How many servers had been deleted when the services changed last.
+    deletions: u64,
 }
 
 impl Pipeline {
@@ -96,6 +98,7 @@ impl Pipeline {
             defences: Defences::default(),
             lots: Lots::new(hash_key.0 ^ hash_key.1.rotate_left(32)),
             purge: None,
+            deletions: 0,
         }
     }
 
@@ -178,17 +181,19 @@ impl Pipeline {
         if let Some(when) = self.purge.filter(|when| *when <= now) {
             self.purge = None;
             self.connections.expire(when);
-            self.connections.remove_without_server();
+            self.connections.remove_without_server(when);
         }
         self.connections.expire(now);
         self.reassembly.forget_old(now);
     }
 
-    /// Has connections go whose real server is no longer configured, where the settings say so: with the next
-    /// tick, if it is not back by then. To be called after a change of services.
+    /// After a change that deleted servers has the connections go whose server is not configured, where the
+    /// settings say so: with the next tick, if it is not back by then. To be called after each change of services.
     pub fn services_changed(&mut self, snapshot: &Snapshot, now: Instant) {
-        if snapshot.settings.expire_nodest_conn {
-            self.purge = Some(now + NEXT_TICK);
+        let deletions = snapshot.services.deletions();
+        let before = std::mem::replace(&mut self.deletions, deletions);
+        if deletions != before && snapshot.settings.expire_nodest_conn {
+            self.purge.get_or_insert(now + NEXT_TICK);
         }
     }
 

@@ -92,7 +92,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
     ) -> Verdict {
         let verdict = something(self, found);
         if one_packet {
-            self.engine.connections.remove_unfound(found.id);
+            self.engine.connections.remove_unfound(found.id, self.now);
         }
         verdict
     }

@@ -141,6 +141,12 @@ impl ServiceTable {
         &self.servers
     }
 
+    /// How many servers have been deleted from this table and those that it was made from, with their services or alone.
+    #[must_use]
+    pub const fn deletions(&self) -> u64 {
+        self.trash.deletions()
+    }
+
     /// What was wished for, in this order.
     pub fn specs(&self) -> impl Iterator<Item = &ServiceSpec> {
         self.services.iter().map(|service| &**service.spec())

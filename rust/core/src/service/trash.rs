@@ -3,11 +3,15 @@
 //! The kernel's rule: every 60 s (counted from when the trash ceased to be empty) it looks which servers
 //! have no connection; one that had none at a look two minutes ago is forgotten. Unless the service's scheduler
 //! remembers it (lblc and lblcr do).
+//!
+//! A change may bring thousands back at once, so each is found by its name.
 
 use super::virtual_service::Account;
 use super::{RealServer, ServerId, ServiceKey, VirtualService};
 use crate::net::Endpoint;
 use crate::time::{Duration, Instant};
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const BEAT: Duration = Duration::from_secs(60);
@@ -16,16 +20,24 @@ const IDLE: Duration = Duration::from_secs(120);
 /// Deleted servers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trash {
-    deleted: Vec<Deleted>,
+    /// By the service that they were deleted from; none of these is empty.
+    services: HashMap<ServiceKey, Leftovers, RandomState>,
     /// When it ceased to be empty.
     began: Instant,
+    /// How many were ever taken.
+    deletions: u64,
+}
+
+/// The deleted servers of a service.
+#[derive(Clone, Debug)]
+struct Leftovers {
+    /// The service's account: connections that are left refer to it.
+    account: Arc<Account>,
+    servers: HashMap<Endpoint, Deleted, RandomState>,
 }
 
 #[derive(Clone, Debug)]
 struct Deleted {
-    service: ServiceKey,
-    /// The service's account: connections that are left refer to it.
-    account: Arc<Account>,
     server: Arc<RealServer>,
     when: Instant,
 }
@@ -33,27 +45,42 @@ struct Deleted {
 impl Trash {
     /// What is left of it at `now`. Servers that somebody still remembers stay.
     pub(super) fn at(&self, now: Instant, remembered: impl Fn(&ServiceKey, ServerId) -> bool) -> Self {
-        let deleted = self.deleted.iter().filter(|deleted| {
-            !self.is_forgotten(deleted, now) || remembered(&deleted.service, deleted.server.id())
+        let mut left = self.clone();
+        left.services.retain(|service, leftovers| {
+            leftovers.servers.retain(|_, deleted| {
+                !self.is_forgotten(deleted, now) || remembered(service, deleted.server.id())
+            });
+            !leftovers.servers.is_empty()
         });
-        Self { deleted: deleted.cloned().collect(), began: self.began }
+        left
+    }
+
+    /// How many servers were ever deleted.
+    pub(super) const fn deletions(&self) -> u64 {
+        self.deletions
     }
 
     /// Takes a server that is deleted from `service`.
     pub(super) fn take(&mut self, service: &VirtualService, server: Arc<RealServer>, now: Instant) {
         server.set_available(false);
-        if self.deleted.is_empty() {
+        if self.services.is_empty() {
             self.began = now;
         }
-        let account = Arc::clone(service.account());
-        self.deleted.push(Deleted { service: *service.key(), account, server, when: now });
+        self.deletions += 1;
+        let leftovers = self.services.entry(*service.key()).or_insert_with(|| Leftovers {
+            account: Arc::clone(service.account()),
+            servers: HashMap::default(),
+        });
+        leftovers.servers.insert(server.endpoint(), Deleted { server, when: now });
     }
 
     /// The server that is added to `service` again.
     pub(super) fn give_back(&mut self, service: &ServiceKey, endpoint: Endpoint) -> Option<Arc<RealServer>> {
-        let is_it = |d: &Deleted| d.service == *service && d.server.endpoint() == endpoint;
-        let place = self.deleted.iter().position(is_it)?;
-        let server = self.deleted.remove(place).server;
+        let leftovers = self.services.get_mut(service)?;
+        let server = leftovers.servers.remove(&endpoint)?.server;
+        if leftovers.servers.is_empty() {
+            self.services.remove(service);
+        }
         server.set_available(true);
         Some(server)
     }
@@ -61,10 +88,11 @@ impl Trash {
     /// The account of a service that is made anew. If connections of one of the same name are left, the one
     /// that they refer to: it counts from 0 again, and its servers begin anew.
     pub(super) fn account_of(&self, service: &ServiceKey) -> Arc<Account> {
-        let mut known = self.deleted.iter().filter(|d| d.service == *service).peekable();
-        let account = known.peek().map(|d| Arc::clone(&d.account)).unwrap_or_default();
+        let known = self.services.get(service);
+        let account = known.map(|leftovers| Arc::clone(&leftovers.account)).unwrap_or_default();
         account.statistics.forget();
-        known.for_each(|d| d.server.statistics.zero());
+        let servers = known.into_iter().flat_map(|leftovers| leftovers.servers.values());
+        servers.for_each(|deleted| deleted.server.statistics.zero());
         account
     }
 
@@ -151,6 +179,28 @@ mod tests {
         let anew = none.apply(&[spec(&["10.0.0.1:80"])], after(1_000_000)).unwrap();
         assert!(Arc::ptr_eq(&server, &anew.services()[0].servers()[0]));
         assert_eq!((server.inactive(), server.statistics.values().connections), (1, 0));
+    }
+
+    #[test]
+    fn fifty_thousand_come_back_at_once() {
+        let endpoints: Vec<_> = (0..50_000).map(|n| format!("10.{}.{}.1:80", n / 250, n % 250)).collect();
+        let endpoints: Vec<_> = endpoints.iter().map(String::as_str).collect();
+        let table = ServiceTable::default().apply(&[spec(&endpoints)], Instant::ZERO).unwrap();
+        let servers = table.services()[0].servers().to_vec();
+        let mut trash = Trash::default();
+        let began = std::time::Instant::now();
+        for server in &servers {
+            trash.take(&table.services()[0], Arc::clone(server), after(1));
+        }
+        let key = *table.services()[0].key();
+        for server in servers.iter().rev() {
+            let back = trash.give_back(&key, server.endpoint()).unwrap();
+            assert!(Arc::ptr_eq(&back, server));
+        }
+        assert!(trash.services.is_empty());
+        assert_eq!(trash.deletions(), 50_000, "who came back was deleted all the same");
+        // Each looked for among all the others, the unoptimised test takes most of a minute.
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     }
 
     #[test]
