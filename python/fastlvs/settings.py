@@ -58,8 +58,9 @@ class Settings:
     """How long lblc remembers a destination that nobody asks for."""
     lblcr_expiration: float = 86400.0
     """The same for lblcr, and how long a destination's set of servers stays as it is before it shrinks."""
-    connection_limit: int = 10_000_000
-    """The most connections that one worker keeps, persistence templates among them."""
+    connection_limit: int = 200_000
+    """The most connections that one worker keeps, persistence templates among them. The default is what the
+    table grows to without a packet that waits for it longer than 0.1 s."""
 
     def __post_init__(self) -> None:
         for name in _SECONDS:

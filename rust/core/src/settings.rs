@@ -45,7 +45,8 @@ pub struct Settings {
     pub nat_icmp_send: bool,
     /// Whether a client's "don't fragment" holds for the tunnel that its packet travels in (`pmtu_disc`).
     pub pmtu_disc: bool,
-    /// The most connections that one worker keeps, persistence templates among them.
+    /// The most connections that one worker keeps, persistence templates among them. The default is what the table grows
+    /// to without a packet that waits for it longer than 0.1 s.
     pub connection_limit: u32,
 }
 
@@ -68,7 +69,7 @@ impl Default for Settings {
             schedule_icmp: false,
             nat_icmp_send: false,
             pmtu_disc: true,
-            connection_limit: 10_000_000,
+            connection_limit: 200_000,
         }
     }
 }
