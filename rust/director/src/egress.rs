@@ -209,6 +209,7 @@ mod tests {
             rules,
             [
                 "meta mark 7 accept",
+                "@ll,96,16 { 0x8100, 0x88a8 } @ll,112,16 & 0x0fff != 0 accept",
                 "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 accept",
                 "meta l4proto . ip saddr . th sport { 6 . 10.0.0.1 . 8080 } goto move",
                 "ip frag-off & 0x3fff != 0 meta l4proto { 1, 6, 17, 132 } ip saddr { 10.0.0.1 } goto move",
