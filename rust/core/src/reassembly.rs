@@ -6,9 +6,9 @@
 //! others. Buffers are kept for the next datagrams.
 
 use crate::net::{InterfaceId, Protocol};
-use crate::packet::{Fragments, Packet};
+use crate::packet::{Fragment, Fragments, Packet};
 use crate::time::{Duration, Instant};
-use crate::wire::{ethernet, ipv4, ipv6, set_u16, u16_at, u32_at};
+use crate::wire::{ethernet, icmp, ipv4, ipv6, set_u16, tcp, u16_at, u32_at, udp};
 use std::net::IpAddr;
 
 /// Unfinished datagrams of one worker.
@@ -23,7 +23,8 @@ const RUNS: usize = 128;
 const HEAD: usize = ethernet::HEADER + ethernet::TAG + ipv6::HEADER_ROOM;
 /// Longest payload.
 const LONGEST: usize = u16::MAX as usize - ipv4::HEADER;
-/// Of the ECN codes seen (RFC 3168 §5.3): that somebody does not know ECN, and that somebody was congested.
+/// Of the ECN codes seen (RFC 3168 §5.3), a bit each: that somebody does not know ECN, and that somebody was
+/// congested.
 const NOT_CAPABLE: u8 = 1 << 0b00;
 const CONGESTION_EXPERIENCED: u8 = 1 << 0b11;
 const PATIENCE_V4: Duration = Duration::from_secs(30);
@@ -52,8 +53,10 @@ struct Store {
 pub enum Reassembled {
     /// It is kept until the others come.
     Kept,
-    /// It contradicts itself or the others, and they are all forgotten.
+    /// It contradicts itself or the others: it is dropped, and all of them forgotten unless it alone is wrong.
     Refused,
+    /// It is none that is kept, and has to be decided on by itself.
+    Apart,
     /// It was the last that was missing.
     Complete(Complete),
 }
@@ -81,11 +84,18 @@ impl Reassembly {
     /// Takes a fragment.
     pub fn add(&mut self, packet: &Packet<'_>, now: Instant) -> Reassembled {
         self.forget_old(now);
+        if stands_apart(packet) {
+            return Reassembled::Apart;
+        }
         let Some(piece) = Piece::of(packet) else { return Reassembled::Refused };
         let place = self.datagrams.iter().position(|datagram| datagram.key == piece.key);
         let place = place.unwrap_or_else(|| self.begin(&piece, now));
         let datagram = &mut self.datagrams[place];
         match datagram.add(packet, &piece) {
+            Added::Kept if datagram.is_complete() && datagram.disagrees_on_congestion() => {
+                self.forget(place);
+                return Reassembled::Refused;
+            }
             Added::Kept if datagram.is_complete() => {}
             Added::Kept => {
                 self.make_room();
@@ -95,6 +105,7 @@ impl Reassembly {
                 self.forget(place);
                 return Reassembled::Refused;
             }
+            Added::Beyond => return Reassembled::Refused,
         }
         Reassembled::Complete(self.datagrams.swap_remove(place).complete(packet.interface))
     }
@@ -122,17 +133,22 @@ impl Reassembly {
         }
     }
 
-    /// Forgets the oldest datagrams while all of them are too many or too long.
+    /// Lets go of spare buffers, and then forgets the oldest datagrams, while all of them are too many or too long.
     fn make_room(&mut self) {
+        while self.memory() > MEMORY && self.spare.pop().is_some() {}
         while self.datagrams.len() > DATAGRAMS || self.memory() > MEMORY {
             let oldest = self.datagrams.iter().enumerate().min_by_key(|(_, datagram)| datagram.number);
             let Some((place, _)) = oldest else { return };
-            self.forget(place);
+            let datagram = self.datagrams.swap_remove(place);
+            if self.memory() + datagram.store.buffer.capacity() <= MEMORY {
+                self.keep(datagram.store);
+            }
         }
     }
 
     fn memory(&self) -> usize {
-        self.datagrams.iter().map(|datagram| datagram.store.buffer.len()).sum()
+        let spare: usize = self.spare.iter().map(|store| store.buffer.capacity()).sum();
+        spare + self.datagrams.iter().map(|datagram| datagram.store.buffer.capacity()).sum::<usize>()
     }
 
     fn begin(&mut self, piece: &Piece, now: Instant) -> usize {
@@ -209,7 +225,27 @@ impl Piece {
 
 enum Added {
     Kept,
+    /// It contradicts the others.
     Refused,
+    /// It does not end where others say that the datagram does, and only it is dropped: IPv6 alone.
+    Beyond,
+}
+
+/// Whether Linux leaves a fragment as it is: an IPv6 one behind which no other can begin, or a first one without its
+/// whole transport header (RFC 8200 §4.5).
+fn stands_apart(packet: &Packet<'_>) -> bool {
+    if packet.is_ipv4() || packet.fragment_header == 0 {
+        return false;
+    }
+    let more = u16_at(packet.bytes, packet.fragment_header + 2) & 1 != 0;
+    let uneven = !(packet.end - packet.fragment_header - ipv6::FRAGMENT_HEADER).is_multiple_of(8);
+    let header = match packet.protocol() {
+        Protocol::TCP => tcp::HEADER,
+        Protocol::UDP => udp::HEADER,
+        Protocol::ICMPV6 => icmp::HEADER,
+        _ => 1,
+    };
+    more && uneven || packet.fragment == Fragment::First && packet.payload().len() < header
 }
 
 /// A datagram of which something is missing.
@@ -238,6 +274,11 @@ impl Unfinished {
         self.head.length > 0 && matches!((runs, self.total), ([(0, end)], Some(total)) if *end == total)
     }
 
+    /// Whether some of its fragments know ECN and some do not.
+    const fn disagrees_on_congestion(&self) -> bool {
+        self.congestion & NOT_CAPABLE != 0 && self.congestion != NOT_CAPABLE
+    }
+
     fn complete(mut self, interface: InterfaceId) -> Complete {
         let start = HEAD - self.head.length;
         self.store.buffer.truncate(HEAD + usize::from(self.total.unwrap_or_default()));
@@ -254,7 +295,7 @@ impl Unfinished {
         let beyond = self.total.is_some_and(|total| end > total || piece.last && end != total);
         let cut_short = piece.last && self.store.runs.last().is_some_and(|(_, reached)| *reached > end);
         if beyond || cut_short {
-            return Added::Refused;
+            return if packet.is_ipv4() { Added::Refused } else { Added::Beyond };
         }
         if self.store.runs.iter().any(|(first, reached)| *first <= start && end <= *reached && start < end) {
             return Added::Kept;
@@ -283,10 +324,6 @@ impl Unfinished {
             self.dont_fragment = self.dont_fragment.max(length);
         }
         self.congestion |= 1 << (packet.tos & 3);
-        let contradiction = NOT_CAPABLE | CONGESTION_EXPERIENCED;
-        if self.congestion & contradiction == contradiction {
-            return Added::Refused;
-        }
         if piece.start == 0 && !self.head.take(packet, piece.from, &mut self.store.buffer) {
             return Added::Refused;
         }
@@ -367,7 +404,7 @@ fn last_next_field(headers: &[u8]) -> usize {
 mod tests {
     use super::*;
     use crate::frame::{Frame, Offload};
-    use crate::packet::{Fragment, Parsed, parse};
+    use crate::packet::{Parsed, parse};
     use proptest::prelude::*;
 
     /// A UDP packet's fragments, cut behind these places of its payload, as frames.
@@ -463,6 +500,98 @@ mod tests {
             assert!(matches!(reassembly.add(&packet(frame), at(0)), Reassembled::Kept));
         }
         assert!(matches!(reassembly.add(&packet(&frames[2]), at(0)), Reassembled::Complete(_)));
+    }
+
+    #[test]
+    fn fragments_that_know_ecn_and_others_make_no_datagram() {
+        for (codes, refused) in [
+            ([0, 0], false),
+            ([1, 2], false),
+            ([3, 1], false),
+            ([0, 1], true),
+            ([2, 0], true),
+            ([0, 3], true),
+        ] {
+            let mut frames = fragments(&payload(64), &[16], 7);
+            for (frame, code) in frames.iter_mut().zip(codes) {
+                frame[15] = code;
+                ipv4::set_checksum(&mut frame[14..34]);
+            }
+            let mut reassembly = Reassembly::default();
+            assert!(matches!(reassembly.add(&packet(&frames[0]), at(0)), Reassembled::Kept));
+            let last = reassembly.add(&packet(&frames[1]), at(0));
+            assert_eq!(matches!(last, Reassembled::Refused), refused, "{codes:?}");
+            assert!(reassembly.datagrams.is_empty());
+        }
+    }
+
+    /// An IPv6 fragment of `protocol`, from this place on.
+    fn fragment6(protocol: Protocol, place: u16, more: bool, length: usize) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd];
+        frame.resize(14 + ipv6::HEADER + ipv6::FRAGMENT_HEADER, 0);
+        let fields = ipv6::Fields {
+            traffic_class: 0,
+            payload_length: (ipv6::FRAGMENT_HEADER + length) as u16,
+            protocol: Protocol(ipv6::FRAGMENT),
+            hop_limit: 64,
+            source: "2001:db8::2".parse().unwrap(),
+            destination: "2001:db8::1".parse().unwrap(),
+        };
+        fields.write(&mut frame[14..]);
+        ipv6::write_fragment_header(protocol.0, place | u16::from(more), 7, &mut frame[14 + ipv6::HEADER..]);
+        frame.extend(vec![5; length]);
+        frame
+    }
+
+    #[test]
+    fn an_ipv6_fragment_with_another_end_is_dropped_alone() {
+        let (tcp, mut reassembly) = (Protocol::TCP, Reassembly::default());
+        for (name, place, more, length, expected) in [
+            ("the last", 40, false, 5, "Kept"),
+            ("another end", 40, false, 4, "Refused"),
+            ("beyond it", 48, true, 8, "Refused"),
+            ("behind one that was not the last", 0, false, 32, "Refused"),
+            ("the rest", 0, true, 40, "Complete"),
+        ] {
+            let added = reassembly.add(&packet(&fragment6(tcp, place, more, length)), at(0));
+            assert!(format!("{added:?}").starts_with(expected), "{name}: {added:?}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_fragment_that_cannot_be_continued_stands_apart() {
+        for (name, protocol, place, more, length, apart) in [
+            ("no multiple of 8", Protocol::UDP, 0, true, 28, true),
+            ("a later one", Protocol::UDP, 80, true, 28, true),
+            ("the last may have any length", Protocol::UDP, 80, false, 28, false),
+            ("TCP of 16 bytes", Protocol::TCP, 0, true, 16, true),
+            ("TCP of 24 bytes", Protocol::TCP, 0, true, 24, false),
+            ("UDP of 8 bytes", Protocol::UDP, 0, true, 8, false),
+        ] {
+            let mut reassembly = Reassembly::default();
+            let added = reassembly.add(&packet(&fragment6(protocol, place, more, length)), at(0));
+            assert_eq!(matches!(added, Reassembled::Apart), apart, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_allocated_counts_not_what_is_used() {
+        let mut reassembly = Reassembly::default();
+        let piece = |identification, place: u16| {
+            let mut frame = fragments(&payload(64), &[16], identification).swap_remove(1);
+            frame[20..22].copy_from_slice(&(place | ipv4::MORE_FRAGMENTS).to_be_bytes());
+            ipv4::set_checksum(&mut frame[14..34]);
+            frame
+        };
+        // Buffers that grow twice have room for more than they hold.
+        for identification in 0..300 {
+            for place in [2100, 4100] {
+                reassembly.add(&packet(&piece(identification, place)), at(0));
+            }
+            let spare = reassembly.spare.iter().map(|store| store.buffer.capacity());
+            let used = reassembly.datagrams.iter().map(|datagram| datagram.store.buffer.capacity());
+            assert!(spare.chain(used).sum::<usize>() <= MEMORY);
+        }
     }
 
     #[test]

@@ -229,8 +229,15 @@ pub fn ends(header: &[u8]) -> (Ipv6Addr, Ipv6Addr) {
 /// that names what follows that part.
 #[must_use]
 pub fn repeated_headers(header: &[u8]) -> (usize, usize) {
-    let (mut end, mut field) = (HEADER, 6);
-    while matches!(header[field], HOP_BY_HOP | ROUTING) && end + 2 <= header.len() {
+    let (mut end, mut field, mut routed) = (HEADER, 6, false);
+    while end + 2 <= header.len() {
+        match header[field] {
+            HOP_BY_HOP => {}
+            ROUTING => routed = true,
+            // Behind a routing header they are the last destination's alone.
+            DESTINATION_OPTIONS if !routed => {}
+            _ => break,
+        }
         field = end;
         end += (usize::from(header[end + 1]) + 1) * 8;
     }
@@ -307,7 +314,12 @@ mod tests {
             HOP_BY_HOP,
             &[[DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0], [17, 0, 1, 4, 0, 0, 0, 0]].concat(),
         );
-        assert_eq!(repeated_headers(&bytes), (48, 40));
+        assert_eq!(repeated_headers(&bytes), (56, 48));
+        let bytes = packet(
+            ROUTING,
+            &[[DESTINATION_OPTIONS, 0, 0, 0, 0, 0, 0, 0], [17, 0, 1, 4, 0, 0, 0, 0]].concat(),
+        );
+        assert_eq!(repeated_headers(&bytes), (48, 40), "for the last destination alone");
     }
 
     #[test]
