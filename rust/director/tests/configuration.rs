@@ -50,6 +50,13 @@ fn the_documented_example_says_what_it_says() {
     assert!(matches!(&specs[1].scheduler, SchedulerSpec::Named(name) if name == "rr"));
 }
 
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_text() {
+    let service = "[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.1:80'\n";
+    let marked = Configuration::from_toml(&format!("\u{feff}{service}"), "f").unwrap();
+    assert_eq!(marked.services[0].place.line, Some(1));
+}
+
 /// The example shows the defaults of its settings.
 #[test]
 fn an_empty_file_has_the_defaults_of_the_example() {
@@ -224,15 +231,15 @@ fn mistakes_about_the_director_and_its_settings_are_named_with_line_and_field() 
             ),
             (
                 "[settings]\n\ntimeout_tcp = 'long'\n".into(),
-                "f:3: settings.timeout_tcp: expected seconds above 0, got \"long\"",
+                "f:3: settings.timeout_tcp: expected seconds above 0, at most 2147483647, got \"long\"",
             ),
             (
                 "[settings]\ntimeout_udp = 0\n".into(),
-                "f:2: settings.timeout_udp: expected seconds above 0, got 0",
+                "f:2: settings.timeout_udp: expected seconds above 0, at most 2147483647, got 0",
             ),
             (
                 "[settings]\ntimeout_udp = nan\n".into(),
-                "f:2: settings.timeout_udp: expected seconds above 0, got nan",
+                "f:2: settings.timeout_udp: expected seconds above 0, at most 2147483647, got nan",
             ),
             (
                 "[settings]\nsloppy_tcp = 1\n".into(),
@@ -244,7 +251,7 @@ fn mistakes_about_the_director_and_its_settings_are_named_with_line_and_field() 
             ),
             (
                 "[settings.timeouts]\nudp = 0\n".into(),
-                "f:2: settings.timeouts.udp: expected seconds above 0, got 0",
+                "f:2: settings.timeouts.udp: expected seconds above 0, at most 2147483647, got 0",
             ),
             ("[settings]\ntcp = 4\n".into(), "f:2: settings.tcp: unknown key; expected one of timeout_tcp, "),
         ],
@@ -330,7 +337,15 @@ fn mistakes_about_the_options_of_services_are_named_with_line_and_field() {
             (format!("{WEB}flags = 'sh-port'\n"), "f:4: service[0].flags: expected a list of options"),
             (
                 format!("{WEB}persistence = 0\n"),
-                "f:4: service[0].persistence: expected seconds above 0, got 0",
+                "f:4: service[0].persistence: expected seconds above 0, at most 2147483647, got 0",
+            ),
+            (
+                format!("{WEB}persistence = 4294967295\n"),
+                "f:4: service[0].persistence: expected seconds above 0, at most 2147483647, got 4294967295",
+            ),
+            (
+                "[[service]]\nprotocol = 'tcp'\naddress = '127.0.0.1:80'\n".into(),
+                "f:3: service[0].address: service TCP 127.0.0.1:80: expected a VIP that is one host's address",
             ),
             (
                 format!("{WEB}netmask = 24\n"),
@@ -354,7 +369,7 @@ fn mistakes_about_the_options_of_services_are_named_with_line_and_field() {
             ),
             (
                 format!("{WEB}[service.timeouts]\ntcp_close = -1\n"),
-                "f:5: service[0].timeouts.tcp_close: expected seconds above 0, got -1",
+                "f:5: service[0].timeouts.tcp_close: expected seconds above 0, at most 2147483647, got -1",
             ),
             (
                 format!("{WEB}timeouts = 3\n"),

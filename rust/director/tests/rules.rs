@@ -69,6 +69,12 @@ ipvsadm --add-server --udp-service 192.0.2.1:53 --real-server 10.0.0.3 --gateway
     assert_eq!(saved("-C\n\n"), [""; 0]);
 }
 
+#[test]
+fn a_saved_script_is_read_as_its_shell_would() {
+    let text = "\u{feff}#!/bin/sh\r\n/sbin/ipvsadm -C\r\n\t/usr/sbin/ipvsadm -A -t 192.0.2.1:80 -s rr # the web\r\nipvsadm -a -t 192.0.2.1:80 -r 10.0.0.1:80 -m # \"one\"\r\n";
+    assert_eq!(saved(text), ["TCP 192.0.2.1:80 rr", "10.0.0.1:80 masquerading 1"]);
+}
+
 /// As the kernel's director printed it, but for the thresholds.
 #[test]
 fn everything_that_a_kernel_serves_is_read() {

@@ -227,6 +227,11 @@ pub enum SpecError {
     /// Port 0.
     #[error("service {0}: expected a port from 1 to 65535; port 0 (all ports) needs persistence")]
     PortZero(ServiceKey),
+    /// A VIP that no client can reach through a director.
+    #[error(
+        "service {0}: expected a VIP that is one host's address, or a block of such: neither unspecified, loopback, multicast nor broadcast"
+    )]
+    Vip(ServiceKey),
     /// Mark 0 is no mark.
     #[error("service {0}: expected a mark above 0")]
     MarkZero(ServiceKey),
@@ -311,6 +316,9 @@ impl ServiceSpec {
             (None, Protocol::TCP | Protocol::UDP | Protocol::SCTP) => {}
             (None, _) => return Err(SpecError::Protocol(key)),
         }
+        if !can_be_reached(key.address()) {
+            return Err(SpecError::Vip(key));
+        }
         if self.one_packet && key.protocol != Protocol::UDP {
             return Err(SpecError::OnePacket(key));
         }
@@ -319,6 +327,16 @@ impl ServiceSpec {
         }
         Ok(())
     }
+}
+
+/// Whether clients elsewhere can send to these addresses. A block may be all addresses there are.
+fn can_be_reached(address: ServiceAddress) -> bool {
+    let first = address.first.address;
+    let nobodys = match first {
+        IpAddr::V4(vip) => vip.is_unspecified() || vip.is_broadcast(),
+        IpAddr::V6(vip) => vip.is_unspecified(),
+    };
+    !(first.is_loopback() || first.is_multicast() || nobodys && address.alone().is_some())
 }
 
 impl ServerSpec {
@@ -414,6 +432,21 @@ mod tests {
         let servers = vec![server("10.0.0.2:81", Method::Gatewaying)];
         let service = ServiceSpec { servers, ..spec(address(Protocol::TCP, "10.0.0.1:80")) };
         assert!(matches!(service.check(), Err(SpecError::OtherPort(..))));
+    }
+
+    #[test]
+    fn a_vip_can_be_reached_from_elsewhere() {
+        for text in ["0.0.0.0:80", "127.0.0.1:80", "224.0.0.1:80", "255.255.255.255:80", "127.0.0.0/8:80"]
+            .into_iter()
+            .chain(["224.0.0.0/4:80", "[::]:80", "[::1]:80", "[ff02::1]:80", "[ff00::/8]:80"])
+        {
+            let key = ServiceKey::at(Protocol::TCP, text.parse().unwrap());
+            assert_eq!(spec(key).check(), Err(SpecError::Vip(key)), "{text}");
+        }
+        for text in ["0.0.0.0/0:80", "[::/0]:80", "240.0.0.1:80", "0.1.2.3:80", "[fe80::1]:80"] {
+            let key = ServiceKey::at(Protocol::TCP, text.parse().unwrap());
+            assert_eq!(spec(key).check(), Ok(()), "{text}");
+        }
     }
 
     #[test]

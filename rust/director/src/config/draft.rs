@@ -3,6 +3,8 @@
 
 use super::{ConfigError, Place, SchedulerName, ServiceConfig};
 use fastlvs_core::service::SpecError;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A service and where its parts stand.
 #[derive(Debug)]
@@ -24,12 +26,16 @@ pub struct Places {
 
 /// The finished services, if there is nothing wrong with any.
 pub fn finish(drafts: Vec<Draft>) -> Result<Vec<ServiceConfig>, ConfigError> {
-    for (number, draft) in drafts.iter().enumerate() {
+    let mut known = HashMap::with_capacity(drafts.len());
+    for draft in &drafts {
         let key = draft.service.key;
-        if let Some(first) = drafts[..number].iter().find(|d| d.service.key == key) {
-            let line = first.places.name.line.map_or(String::new(), |line| format!(", first in line {line}"));
-            return Err(draft.places.name.error(format!("service {key} is defined twice{line}")));
-        }
+        match known.entry(key) {
+            Entry::Vacant(entry) => entry.insert(&draft.places.name),
+            Entry::Occupied(first) => {
+                let line = first.get().line.map_or(String::new(), |line| format!(", first in line {line}"));
+                return Err(draft.places.name.error(format!("service {key} is defined twice{line}")));
+            }
+        };
         draft.check()?;
     }
     Ok(drafts.into_iter().map(|draft| draft.service).collect())

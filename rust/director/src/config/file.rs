@@ -1,6 +1,6 @@
 //! `director.toml`: its keys, what they take, and their defaults. `docs/director.example.toml` shows them all.
 
-use super::table::{Source, Table, Value};
+use super::table::{Lines, Source, Table, Value};
 use super::{ConfigError, Configuration, StaticNeighbour, StaticRoute, draft, service, settings, value};
 use fastlvs_core::marks::MarkRule;
 use fastlvs_core::net::{Mac, Prefix};
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// Reads the text of a file.
 pub fn read(text: &str, file: &str) -> Result<Configuration, ConfigError> {
-    let source = Source::new(file, text);
+    let lines = Lines::of(text);
+    let source = Source::new(file, text, &lines);
     let parsed = source.parse()?;
     let root = Table::root(source, &parsed).only(&[
         "director",

@@ -122,18 +122,23 @@ pub struct StaticRoute {
 impl Configuration {
     /// Reads the text of a `director.toml`. `file` is what errors call it.
     pub fn from_toml(text: &str, file: &str) -> Result<Self, ConfigError> {
-        file::read(text, file)
+        file::read(without_mark(text), file)
     }
 
     /// Reads rules in the format of `ipvsadm -S`. `file` is what errors call them.
     pub fn from_rules(text: &str, file: &str) -> Result<Self, ConfigError> {
-        rules::read(text, file)
+        rules::read(without_mark(text), file)
     }
 
     /// The services in the engine's words. A scheduler in Python is an error: it needs an interpreter.
     pub fn specs(&self) -> Result<Vec<ServiceSpec>, ConfigError> {
         self.services.iter().map(ServiceConfig::spec).collect()
     }
+}
+
+/// The text without the byte order mark that some editors put before it.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 impl ServiceConfig {

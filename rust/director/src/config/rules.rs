@@ -9,6 +9,7 @@ use super::value::{self, NUMBER_LIMIT};
 use super::{ConfigError, Configuration, Place, SchedulerName, ServiceConfig};
 use fastlvs_core::net::{Endpoint, Protocol};
 use fastlvs_core::service::{Encapsulation, Method, Persistence, ServerSpec, ServiceKey};
+use std::collections::HashMap;
 use std::iter::Peekable;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,12 +21,31 @@ const LONGEST_PERSISTENCE: u64 = 2_678_400;
 
 /// Reads the rules.
 pub fn read(text: &str, file: &str) -> Result<Configuration, ConfigError> {
-    let mut drafts = Vec::new();
+    let mut drafts = Drafts::default();
     for (number, line) in text.lines().enumerate() {
         let place = Place { file: file.to_owned(), line: Some(number + 1), field: None };
         rule(line, &place, &mut drafts)?;
     }
-    Ok(Configuration { services: draft::finish(drafts)?, ..Configuration::default() })
+    Ok(Configuration { services: draft::finish(drafts.list)?, ..Configuration::default() })
+}
+
+/// The services so far, in order, and where each stands.
+#[derive(Default)]
+struct Drafts {
+    list: Vec<Draft>,
+    /// Of two with one name the first; they are refused together when all is read.
+    places: HashMap<ServiceKey, usize>,
+}
+
+impl Drafts {
+    fn push(&mut self, draft: Draft) {
+        self.places.entry(draft.service.key).or_insert(self.list.len());
+        self.list.push(draft);
+    }
+
+    fn find(&mut self, key: &ServiceKey) -> Option<&mut Draft> {
+        self.places.get(key).map(|place| &mut self.list[*place])
+    }
 }
 
 /// An option, by its long name; see [`OPTIONS`].
@@ -145,19 +165,20 @@ impl OptionKind {
     }
 }
 
-fn rule(line: &str, place: &Place, drafts: &mut Vec<Draft>) -> Result<(), ConfigError> {
-    let mut words: Vec<&str> = line.split_whitespace().collect();
-    if words.first() == Some(&"ipvsadm") {
+fn rule(line: &str, place: &Place, drafts: &mut Drafts) -> Result<(), ConfigError> {
+    // As a shell does: what follows a word that begins with # is a comment.
+    let mut words: Vec<&str> = line.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
+    if words.first().is_some_and(|word| word.rsplit('/').next() == Some("ipvsadm")) {
         words.remove(0);
     }
-    if words.first().is_none_or(|word| word.starts_with('#')) {
+    if words.is_empty() {
         return Ok(());
     }
     let rule = Rule::parse(&words, place)?;
     match rule.command {
         Command::AddService => drafts.push(rule.service()?),
         Command::AddServer => rule.server(drafts)?,
-        Command::Clear if drafts.is_empty() => {}
+        Command::Clear if drafts.list.is_empty() => {}
         Command::Clear => return Err(place.error("-C after a service would remove what stands above it")),
     }
     Ok(())
@@ -270,11 +291,10 @@ impl<'a> Rule<'a> {
         Ok(Some(Persistence { timeout: Duration::from_secs(seconds), mask }))
     }
 
-    fn server(&self, drafts: &mut [Draft]) -> Result<(), ConfigError> {
+    fn server(&self, drafts: &mut Drafts) -> Result<(), ConfigError> {
         let key = self.key()?;
         let draft = drafts
-            .iter_mut()
-            .find(|draft| draft.service.key == key)
+            .find(&key)
             .ok_or_else(|| self.place.error(format_args!("service {key} is not defined above")))?;
         let Some(text) = self.value(Meaning::Server) else {
             return Err(self.place.error("expected a real server: -r RIP:PORT"));

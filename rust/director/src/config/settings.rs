@@ -55,11 +55,14 @@ pub fn timeouts(value: &Value<'_>) -> Result<Vec<(State, Duration)>, ConfigError
     given.map(|(state, value)| Ok((*state, seconds(&value)?))).collect()
 }
 
-/// A time above 0.
+/// A time above 0, no longer than the kernel's numbers reach.
 pub fn seconds(value: &Value<'_>) -> Result<Duration, ConfigError> {
     let limit = f64::from(NUMBER_LIMIT);
     let seconds = value.float().filter(|seconds| *seconds > 0.0 && *seconds <= limit);
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| value.unexpected("seconds above 0"))
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| {
+        let expected = format!("seconds above 0, at most {NUMBER_LIMIT}");
+        value.unexpected(&expected)
+    })
 }
 
 fn defence(value: &Value<'_>) -> Result<Defence, ConfigError> {

@@ -11,6 +11,24 @@ use toml::de::{DeTable, DeValue};
 pub struct Source<'a> {
     file: &'a str,
     text: &'a str,
+    lines: &'a Lines,
+}
+
+/// Where the lines of a text begin, in bytes: looked up for the place of every value.
+#[derive(Debug)]
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// Those of `text`.
+    pub fn of(text: &str) -> Self {
+        let behind_breaks = text.match_indices('\n').map(|(place, _)| place + 1);
+        Self(std::iter::once(0).chain(behind_breaks).collect())
+    }
+
+    /// The number of the line that a byte is in, from 1.
+    fn number(&self, offset: usize) -> usize {
+        self.0.partition_point(|begin| *begin <= offset)
+    }
 }
 
 /// A table of the file.
@@ -32,8 +50,9 @@ pub struct Value<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text }
+    /// The text of a file and where its lines begin.
+    pub fn new(file: &'a str, text: &'a str, lines: &'a Lines) -> Self {
+        Self { file, text, lines }
     }
 
     /// The text as TOML.
@@ -46,7 +65,7 @@ impl<'a> Source<'a> {
     }
 
     fn line(self, offset: usize) -> usize {
-        self.text.get(..offset).unwrap_or(self.text).matches('\n').count() + 1
+        self.lines.number(offset)
     }
 
     fn place(self, offset: usize, field: &str) -> Place {
