@@ -6,6 +6,7 @@ A difference that a rule accounts for is no difference, and is counted under the
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from kinds.frames import (
@@ -78,9 +79,14 @@ class Excuses:
             if quoted and quoted.source == packet.destination and quoted.protocol in TUNNELS:
                 self.narrow[quoted.destination] = int.from_bytes(packet.payload[4:8])
 
-    def forget(self) -> None:
-        """Takes note that the counters begin anew."""
-        self.unsent.clear()
+    def forget(self, name: Any = None) -> None:
+        """Takes note that the counters of a service begin anew, or those of all."""
+        self.unsent = [error for error in self.unsent if name is not None and not error.belongs_to(name)]
+
+    def count(self, servers: Iterable[Any]) -> None:
+        """Takes note of which servers count: an error about one that is gone is counted by nobody."""
+        if self.unsent and not any(self.unsent[-1].belongs_to(name) for name in servers):
+            self.unsent.pop()
 
     def hear(self, frame: bytes) -> None:
         """Takes note of a frame that the host sends."""

@@ -131,14 +131,23 @@ class Replay:
             return
         if self.joined(wanted) == self.joined(has) and self.cut_is_allowed(wanted, has, cause):
             return
+        before = len(self.excuses.unsent)
         rule = self.excuses.frames(cause, self.longest_piece(cause), wanted, has)
         if rule:
             self.result.excused[rule] += 1
+            if len(self.excuses.unsent) > before:
+                self.excuses.count(self._servers())
             return
         lines = [f"expected {leg} {frames.show(frame)}" for leg, frame in wanted] or ["expected nothing"]
         lines += [f"     got {leg} {frames.show(frame)}" for leg, frame in has] or ["     got nothing"]
         head = "after a wait" if cause is None else f"after {cause[0]} {frames.show(cause[1])}"
         self.result.differences.append((event, "\n    ".join([head, *lines])))
+
+    def _servers(self) -> Iterator[tuple[object, lvs.Endpoint]]:
+        """The servers that there are, as listings name them."""
+        for service in self.engine.services:
+            for server in service.servers:
+                yield (service.protocol.upper(), _name(service)), server.address
 
     def joined(self, sent: Frames) -> list[tuple[str, bytes]]:
         return frames.joined(sent)
@@ -204,12 +213,15 @@ class Replay:
             case "-E":
                 self.engine.edit_service(key, **self._values(options))
             case "-Z":
-                self.engine.zero(key if PROTOCOLS.keys() & options.keys() or "-f" in options else None)
-                self.excuses.forget()
+                named = PROTOCOLS.keys() & options.keys() or "-f" in options
+                self.engine.zero(key if named else None)
+                self.excuses.forget(_listed(key) if named else None)
             case "-C":
                 self.engine.apply([])
+                self.excuses.forget()
             case "-D":
                 self.engine.remove_service(key)
+                self.excuses.forget(_listed(key))
             case "-a":
                 self.engine.add_server(key, self._server(options))
             case "-e":
@@ -364,6 +376,12 @@ def _options(words: list[str]) -> dict[str, str]:
         options[flag] = "" if alone else words[at + 1]
         at += 1 if alone else 2
     return options
+
+
+def _listed(key: tuple[str, Any]) -> tuple[object, object]:
+    """What a service of a command is called in listings."""
+    protocol, name = key
+    return protocol.upper(), lvs.Endpoint.parse(name) if isinstance(name, str) else name
 
 
 def _name(service: lvs.Service) -> object:

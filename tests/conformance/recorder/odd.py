@@ -313,6 +313,43 @@ def odd_nodest(seed, i, rng, v6):
 
 
 @scn
+def odd_cleared(seed, i, rng, v6):
+    """what comes of connections when all services go, and when they return"""
+    e = Env(rng, v6)
+    fwd = "mgi"[i % 3]
+    setup = e.setup(17, fwd) + e.setup(6, fwd)
+    sysctl = {"expire_nodest_conn": rng.randint(0, 1), "schedule_icmp": rng.randint(0, 1)}
+    r = Rec("packet", "", seed, rng, e.rs, setup=setup, sysctl=sysctl)
+
+    def both(note):
+        for proto in rng.sample([6, 17], 2):
+            reply = packet(proto, e.rs[0], e.cip, e.rp, e.cport, ACK, b"s")
+            r.inj("s", reply, f"reply, {note}", rs_mac(e.rs[0]))
+            inner = packet(proto, e.cip, e.rs[0], e.cport, e.rp, ACK, b"quoted")
+            error(r, "s", e.rs[0], e.cip, inner, f"error, {note}", rs_mac(e.rs[0]))
+            r.inj("c", packet(proto, e.cip, e.vip, e.cport, e.vport, ACK, b"c"), note)
+        r.conns()
+
+    for proto in (6, 17):
+        r.inj("c", packet(proto, e.cip, e.vip, e.cport, e.vport, SYN, b""), "first")
+    both("there")
+    r.wait(2.2, 0.1)
+    if i % 2:
+        r.cmd(f"-D {name((6, e.vip, e.vport), v6)}", f"-D {name((17, e.vip, e.vport), v6)}")
+    else:
+        r.cmd("-C")
+    r.wait(0.02)
+    both("no services")
+    r.cmd("-A -f 9" + (" -6" if v6 else "") + " -s rr")
+    both("another service")
+    r.cmd(*setup)
+    r.wait(0.02)
+    both("again there")
+    r.svcs()
+    return r
+
+
+@scn
 def odd_unwanted(seed, i, rng, v6):
     """what servers send of no connection, to the director's own addresses and services too"""
     e = Env(rng, v6)
