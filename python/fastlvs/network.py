@@ -70,6 +70,13 @@ class Endpoint(NamedTuple):
             return cls(parse_address(value[0], field), _port(value[1], field))
         raise checks.refused("an address like '192.0.2.10:80' or ('192.0.2.10', 80)", value, field)
 
+    @staticmethod
+    def has_port(value: EndpointLike) -> bool:
+        """Whether ``value``, which :meth:`parse` takes, says a port. Port 0 can only be said in a text."""
+        if isinstance(value, str):
+            return "]:" in value or value.count(":") == 1
+        return isinstance(value, tuple) and value[1] != 0
+
     @classmethod
     def _from_text(cls, text: str, field: str) -> Endpoint:
         if text.startswith("["):

@@ -67,7 +67,7 @@ class RealServer:
     """A real server as it is to be."""
 
     address: Endpoint
-    """Address and port (RIP). Port 0: the service's."""
+    """Address and port (RIP)."""
     weight: int
     """Its share, relative to its siblings'; 0: no new connections."""
     forwarding: Forwarding | None
@@ -83,6 +83,8 @@ class RealServer:
     """With so many connections it gets no new ones; 0: no limit."""
     lower_threshold: int
     """Below so many it gets new ones again; 0: three quarters of the upper threshold."""
+    own_port: bool
+    """Whether its port was said, be it 0: each packet's own, then. Else it is the service's."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class RealServer:
         tunnel_flags: TunnelFlags = "nocsum",
         upper_threshold: int = 0,
         lower_threshold: int = 0,
+        own_port: bool | None = None,
     ) -> None:
         field = ("real server", address)
         for name, value, words in (("tunnel", tunnel, TUNNELS), ("tunnel_flags", tunnel_flags, TUNNEL_FLAGS)):
@@ -110,6 +113,8 @@ class RealServer:
             raise checks.refused(f"a lower threshold up to {upper}, the upper", lower, *field)
         set_field = object.__setattr__
         set_field(self, "address", Endpoint.parse(address, "real server"))
+        own_port = Endpoint.has_port(address) if own_port is None else own_port
+        set_field(self, "own_port", checks.boolean(own_port, *field, "own_port"))
         set_field(self, "weight", checks.integer(weight, "a weight", 0, checks.LONGEST, *field))
         set_field(self, "forwarding", None if forwarding is None else parse_forwarding(forwarding, *field))
         set_field(self, "tunnel", tunnel)
@@ -122,10 +127,12 @@ class RealServer:
         """The same server with other values: ``server.replace(weight=0)``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         checks.arguments(changes, values)
+        if "address" in changes:
+            del values["own_port"]
         return RealServer(**(values | changes))
 
     def __repr__(self) -> str:
-        address = str(self.address if self.address.port else self.address.address)
+        address = str(self.address if self.own_port else self.address.address)
         weight = "" if self.weight == 1 else f", weight={self.weight}"
         forwarding = "" if self.forwarding is None else f', forwarding="{self.forwarding}"'
         tunnel = "" if self.tunnel == "ipip" else f', tunnel="{self.tunnel}"'

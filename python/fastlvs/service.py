@@ -220,10 +220,8 @@ class VirtualService(_Specified):
         return VirtualService(**(values | changes))
 
     def _endpoint(self, address: EndpointLike | RealServer) -> Endpoint:
-        endpoint = (
-            address.address if isinstance(address, RealServer) else Endpoint.parse(address, "real server")
-        )
-        return endpoint if endpoint.port else Endpoint(endpoint.address, self.address.port)
+        server = address if isinstance(address, RealServer) else RealServer(address)
+        return _with_port(server, self.address.port).address
 
     def __repr__(self) -> str:
         if self.mark is None:
@@ -283,7 +281,9 @@ def _real_server(value: RealServer, name: str) -> RealServer:
 
 
 def _with_port(server: RealServer, port: int) -> RealServer:
-    if server.address.port:
+    if port == 0 and server.own_port and server.address.port == 0:
+        return server.replace(own_port=False)
+    if server.own_port or port == 0:
         return server
     return server.replace(address=Endpoint(server.address.address, port))
 

@@ -71,6 +71,36 @@ def test_a_server_without_port_has_the_services() -> None:
     assert WEB.server("10.0.0.11") is None
 
 
+def test_a_server_of_port_0_keeps_it() -> None:
+    service = WEB.with_server(lvs.RealServer("10.0.0.12:0", weight=3, forwarding="nat"))
+    assert [str(server.address) for server in service.servers] == [
+        "10.0.0.11:8080",
+        "10.0.0.12:80",
+        "10.0.0.12:0",
+    ]
+    server = service.server("10.0.0.12:0")
+    assert server is not None
+    assert (server.own_port, server.weight) == (True, 3)
+    assert repr(server) == 'RealServer("10.0.0.12:0", weight=3, forwarding="masquerading")'
+    assert service.replace(persistence=300).server("10.0.0.12:0") == server
+    assert server.replace(weight=4).own_port
+    assert not server.replace(address="10.0.0.12").own_port
+    assert service.without_server("10.0.0.12").server("10.0.0.12:0") == server
+    engine = lvs.Engine([lvs.Interface("c", mac="02:00:00:00:00:01")])
+    engine.apply([WEB.replace(servers=[lvs.RealServer("10.0.0.12:0")], forwarding="nat")])
+    assert [str(s.address) for s in engine.services[0].servers] == ["10.0.0.12:0"]
+
+
+@pytest.mark.parametrize("forwarding", ["nat", "dr", "tun"])
+def test_servers_of_a_mark_have_ports(forwarding: str) -> None:
+    addresses = ["10.0.0.11:80", "10.0.0.11:81", "10.0.0.11"]
+    servers = [lvs.RealServer(address, forwarding=forwarding) for address in addresses]
+    engine = lvs.Engine([lvs.Interface("c", mac="02:00:00:00:00:01")])
+    engine.apply([lvs.VirtualService.of_mark(1, servers=servers)])
+    listed = sorted(str(server.address) for server in engine.services[0].servers)
+    assert listed == ["10.0.0.11:0", "10.0.0.11:80", "10.0.0.11:81"]
+
+
 def test_the_forwarding_method_is_the_servers_and_a_default_the_services() -> None:
     assert [WEB.forwarding_of(server) for server in WEB.servers] == [lvs.Forwarding.NAT, lvs.Forwarding.DR]
 

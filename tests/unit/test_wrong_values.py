@@ -96,6 +96,7 @@ CASES: dict[str, Case] = {
             "tunnel_flags": "nocsum",
             "upper_threshold": 0,
             "lower_threshold": 0,
+            "own_port": True,
         },
         {
             "weight": WEIGHT,
@@ -103,6 +104,7 @@ CASES: dict[str, Case] = {
             "tunnel_port": WEIGHT,
             "upper_threshold": WEIGHT,
             "lower_threshold": WEIGHT,
+            "own_port": SWITCH | {"none"},
         },
     ),
     "VirtualService": (
