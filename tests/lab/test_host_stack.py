@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 
 from fastlvs import RealServer, VirtualService
-from fastlvs.lab import Captured, Lab, director_toml
+from fastlvs.lab import Captured, Lab, director_program, director_toml
 from fastlvs.lab.host import Host
 from fastlvs.lab.sandbox import first_line
 from waiting import PATIENCE, end, wait_for
@@ -139,6 +141,28 @@ def test_a_real_server_that_answers_arp_for_the_vip_is_named(namespaces: None) -
             wait_for(lambda: "answers ARP for the VIP 10.0.0.82" in director.log)
             assert lab.servers[0].address in director.log
             assert "server2" not in director.log
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_port_of_a_bridge_is_left_out_unless_it_is_named(
+    namespaces: None, named: bool, tmp_path: Path
+) -> None:
+    with Lab() as lab:
+        lab.director.shell(
+            "ip link add br0 type bridge; ip link set br0 up; ip link add port0 type veth peer name far0;"
+            "ip link set port0 master br0; ip link set port0 up; ip link set far0 up"
+        )
+        file = tmp_path / "director.toml"
+        interfaces = ["eth0", "eth1", "port0"] if named else []
+        file.write_text(director_toml([lab.service("nat")], interfaces=interfaces))
+        process = lab.director.start(director_program(), str(file), stdout=PIPE, stderr=PIPE)
+        ready = first_line(process, PATIENCE)
+        process.terminate()
+        _, log = process.communicate(timeout=PATIENCE)
+        served = set(ready.rpartition(" on ")[2].split())
+        assert ("port0" in served) is named
+        assert ("port0 is a port of br0" in log) is named
+        assert {"eth0", "eth1"} <= served
 
 
 def test_neighbours_are_found_out(lab: Lab) -> None:

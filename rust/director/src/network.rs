@@ -17,14 +17,18 @@ pub struct Leg {
     pub name: String,
 }
 
-/// The interfaces of these names; without names, all that are up but loopbacks.
+/// The interfaces of these names; without names, all that are up but loopbacks and ports of bridges, bonds and the like:
+/// what a port takes in is its master's, and would be served twice.
 pub fn legs(state: &netlink::State, names: &[String]) -> Result<Vec<Leg>, Error> {
     let leg = |link: &netlink::Link| Leg { index: link.index, name: link.name.clone() };
     if names.is_empty() {
-        let usable = state.links.values().filter(|link| link.up && link.ethernet && !link.loopback);
+        let serves =
+            |link: &&netlink::Link| link.up && link.ethernet && !link.loopback && link.port_of.is_none();
+        let usable = state.links.values().filter(serves);
         let legs: Vec<_> = usable.map(leg).collect();
         if legs.is_empty() {
-            let problem = "no Ethernet interface is up; name one that exists, or `ip link set NAME up`";
+            let problem = "no Ethernet interface is up that is no port of another; name one that exists, or \
+                           `ip link set NAME up`";
             return Err(Error::Interface { name: "any".to_owned(), problem: problem.to_owned() });
         }
         return Ok(legs);
@@ -40,7 +44,15 @@ pub fn legs(state: &netlink::State, names: &[String]) -> Result<Vec<Leg>, Error>
                 Err(error("is not an Ethernet interface, which alone can be served".to_owned()))
             }
             Some(link) if !link.up => Err(error(format!("is down; `ip link set {name} up`"))),
-            Some(link) => Ok(leg(link)),
+            Some(link) => {
+                if let Some(master) = link.port_of {
+                    let master = state.links.get(&master).map_or("another interface", |link| &link.name);
+                    tracing::warn!(
+                        "interface {name} is a port of {master}, whose packets it takes in: name {master} in its place"
+                    );
+                }
+                Ok(leg(link))
+            }
         }
     };
     names.iter().map(find).collect()
@@ -145,4 +157,40 @@ fn kernel_route(route: &netlink::Route, id: &impl Fn(u32) -> Option<InterfaceId>
         },
     };
     Some(Route { destination: route.destination, kind, metric: route.metric })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(links: &[(u32, &str, Option<u32>)]) -> netlink::State {
+        let mut state = netlink::State::default();
+        for (index, name, port_of) in links {
+            let link = netlink::Link {
+                index: *index,
+                name: (*name).to_owned(),
+                mac: None,
+                mtu: 1500,
+                up: true,
+                loopback: false,
+                ethernet: true,
+                port_of: *port_of,
+            };
+            state.links.insert(*index, link);
+        }
+        state
+    }
+
+    fn names(legs: &[Leg]) -> Vec<&str> {
+        legs.iter().map(|leg| leg.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_port_is_served_only_when_it_is_named() {
+        let state = kernel(&[(2, "eth0", Some(4)), (3, "eth1", None), (4, "br0", None)]);
+        assert_eq!(names(&legs(&state, &[]).unwrap()), ["eth1", "br0"]);
+        assert_eq!(names(&legs(&state, &["eth0".to_owned()]).unwrap()), ["eth0"]);
+        let error = legs(&kernel(&[(2, "eth0", Some(4))]), &[]).unwrap_err().to_string();
+        assert!(error.contains("no port of another"), "{error}");
+    }
 }

@@ -431,6 +431,7 @@ mod tests {
             up: true,
             loopback: false,
             ethernet: true,
+            port_of: None,
         };
         kernel.links.insert(LINK, link);
         kernel.addresses.push(netlink::Address { link: LINK, prefix: "10.255.0.1/8".parse().unwrap() });

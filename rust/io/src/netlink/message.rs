@@ -1,10 +1,11 @@
 //! From a message's bytes to what it says. Attributes are read one by one, so that one which this
 //! version of the library cannot read costs neither the others nor the message.
 
-use super::state::{Address, Link, Route, RouteKind};
+use super::event::{Address, Event, Link, Route, RouteKind};
 use fastlvs_core::net::{Mac, Prefix};
 use netlink_packet_core::{
-    DecodeError, NLM_F_REPLACE, NetlinkBuffer, NetlinkHeader, NlaBuffer, Parseable, ParseableParametrized,
+    DecodeError, NLM_F_REPLACE, NetlinkBuffer, NetlinkHeader, NlaBuffer, NlasIterator, Parseable,
+    ParseableParametrized,
 };
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
@@ -22,27 +23,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// From linux/rtnetlink.h.
 const RTM_DELNEXTHOP: u16 = 105;
-
-/// What one message says, as far as it concerns us.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    /// A link is there, so.
-    Link(Link),
-    /// The link of this index is gone.
-    LinkGone(u32),
-    /// An address can be used.
-    Address(Address),
-    /// An address cannot be used (any more, or yet).
-    AddressGone(Address),
-    /// A route is there; with `replaces` in the place of one alike.
-    Route { route: Route, replaces: bool },
-    /// A route is gone.
-    RouteGone(Route),
-    /// A next hop object is gone, that any number of routes may have used.
-    NextHopGone,
-    /// A neighbour's link-layer address, `None` when it has none that can be used.
-    Neighbour { link: u32, address: IpAddr, mac: Option<Mac>, permanent: bool },
-}
+/// From `linux/if_link.h`: of what kind the master is.
+const INFO_SLAVE_KIND: u16 = 4;
 
 impl Event {
     /// Reads a message; `None` when it is malformed or of no concern.
@@ -85,16 +67,23 @@ fn link(payload: &[u8]) -> Option<Link> {
     if header.interface_family != AddressFamily::Unspec {
         return None;
     }
-    let (mut name, mut mac, mut mtu) = (None, None, None);
+    let (mut name, mut mac, mut mtu, mut master, mut in_vrf) = (None, None, None, None, false);
     for attribute in attributes(buffer.attributes()) {
         // The others are many, large and not wanted.
-        if !matches!(attribute.kind(), libc::IFLA_IFNAME | libc::IFLA_ADDRESS | libc::IFLA_MTU) {
-            continue;
+        match attribute.kind() {
+            libc::IFLA_LINKINFO => {
+                in_vrf = attributes(NlasIterator::new(attribute.value()))
+                    .any(|inner| inner.kind() == INFO_SLAVE_KIND && inner.value().starts_with(b"vrf\0"));
+                continue;
+            }
+            libc::IFLA_IFNAME | libc::IFLA_ADDRESS | libc::IFLA_MTU | libc::IFLA_MASTER => {}
+            _ => continue,
         }
         match LinkAttribute::parse_with_param(&attribute, header.interface_family) {
             Ok(LinkAttribute::IfName(text)) => name = Some(text),
             Ok(LinkAttribute::Address(bytes)) => mac = to_mac(&bytes),
             Ok(LinkAttribute::Mtu(bytes)) => mtu = Some(bytes),
+            Ok(LinkAttribute::Controller(index)) if index != 0 => master = Some(index),
             _ => {}
         }
     }
@@ -106,6 +95,7 @@ fn link(payload: &[u8]) -> Option<Link> {
         up: header.flags.contains(LinkFlags::Up),
         loopback: header.flags.contains(LinkFlags::Loopback),
         ethernet: header.link_layer_type == LinkLayerType::Ether,
+        port_of: master.filter(|_| !in_vrf),
     })
 }
 
@@ -267,7 +257,7 @@ mod tests {
     use netlink_packet_core::{Emitable, NetlinkMessage, NetlinkPayload};
     use netlink_packet_route::RouteNetlinkMessage as Message;
     use netlink_packet_route::address::AddressMessage;
-    use netlink_packet_route::link::LinkMessage;
+    use netlink_packet_route::link::{InfoPortKind, LinkInfo, LinkMessage};
     use netlink_packet_route::neighbour::NeighbourMessage;
     use netlink_packet_route::route::{RouteMessage, RouteNextHop};
 
@@ -300,7 +290,8 @@ mod tests {
     fn a_link_is_read_and_a_bridge_s_talk_of_ports_is_not() {
         let mac = Some(Mac([2, 0, 0, 0, 0, 1]));
         let name = "eth0".to_owned();
-        let link = Link { index: 7, name, mac, mtu: 1500, up: true, loopback: false, ethernet: true };
+        let (up, loopback, ethernet) = (true, false, true);
+        let link = Link { index: 7, name, mac, mtu: 1500, up, loopback, ethernet, port_of: None };
         assert_eq!(read(Message::NewLink(eth0()), 0), Some(Event::Link(link)));
         assert_eq!(read(Message::DelLink(eth0()), 0), Some(Event::LinkGone(7)));
 
@@ -310,6 +301,24 @@ mod tests {
         let mut wireless_event = eth0();
         wireless_event.attributes.truncate(1);
         assert_eq!(read(Message::NewLink(wireless_event), 0), None);
+    }
+
+    #[test]
+    fn a_port_of_a_bridge_is_told_from_a_member_of_a_vrf() {
+        let enslaved = |kind: Option<InfoPortKind>| {
+            let mut message = eth0();
+            message.attributes.push(LinkAttribute::Controller(9));
+            let info = kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(kind)]));
+            message.attributes.extend(info);
+            match read(Message::NewLink(message), 0) {
+                Some(Event::Link(link)) => link.port_of,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(enslaved(Some(InfoPortKind::Bridge)), Some(9));
+        assert_eq!(enslaved(Some(InfoPortKind::Bond)), Some(9));
+        assert_eq!(enslaved(None), Some(9));
+        assert_eq!(enslaved(Some(InfoPortKind::Vrf)), None);
     }
 
     fn an_address(length: u8, flags: AddressHeaderFlags, attributes: Vec<AddressAttribute>) -> Message {

@@ -1,12 +1,14 @@
 //! What the kernel says of links, addresses, routes and neighbours, kept up to date over rtnetlink.
 
+mod event;
 mod message;
 mod state;
 
-pub use state::{Address, Changed, Link, Route, RouteKind, State};
+pub use event::{Address, Link, Route, RouteKind};
+pub use state::{Changed, State};
 
 use crate::sockopt;
-use message::Event;
+use event::Event;
 use netlink_packet_core::{
     NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,

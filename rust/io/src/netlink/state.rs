@@ -1,7 +1,7 @@
 //! The tables, and what a change to them means.
 
-use super::message::Event;
-use fastlvs_core::net::{Mac, Prefix};
+use super::event::{Address, Event, Link, Route};
+use fastlvs_core::net::Mac;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -19,67 +19,6 @@ pub struct State {
     pub neighbours: HashMap<(u32, IpAddr), Mac>,
     /// Which neighbours an administrator entered.
     permanent: HashSet<(u32, IpAddr)>,
-}
-
-/// An interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// The kernel's number for it.
-    pub index: u32,
-    /// Its name, `eth0`.
-    pub name: String,
-    /// Its link-layer address, if it has one of 6 bytes.
-    pub mac: Option<Mac>,
-    /// The longest IP packet that it takes, in bytes.
-    pub mtu: u32,
-    /// Whether it is administratively up.
-    pub up: bool,
-    /// Whether it is a loopback.
-    pub loopback: bool,
-    /// Whether its frames are Ethernet's.
-    pub ethernet: bool,
-}
-
-/// An address of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// The index of the link.
-    pub link: u32,
-    /// The address with the length of its on-link prefix.
-    pub prefix: Prefix,
-}
-
-/// One line of a routing table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Which destinations it is for.
-    pub destination: Prefix,
-    /// What happens to packets for them.
-    pub kind: RouteKind,
-    /// Smaller is preferred among routes of the same prefix.
-    pub metric: u32,
-    /// The table's number: 253 is default, 254 main, 255 local.
-    pub table: u32,
-}
-
-/// What a route does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteKind {
-    /// Hands packets to a neighbour. Of several next hops this is the first one alive.
-    Unicast {
-        /// The index of the link that they leave by.
-        link: u32,
-        /// The router; `None` when the destination itself is on the link.
-        via: Option<IpAddr>,
-        /// A limit below the link's, in bytes.
-        mtu: Option<u32>,
-        /// The source address that the host prefers for packets of its own.
-        source: Option<IpAddr>,
-    },
-    /// The destination is the host itself.
-    Local,
-    /// Packets are refused (`unreachable`, `blackhole`, `prohibit`).
-    Unreachable,
 }
 
 /// Which tables changed.
@@ -235,11 +174,21 @@ fn key(route: &Route) -> (u32, IpAddr, u8, u32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::RouteKind;
     use super::*;
 
     fn link(index: u32, up: bool) -> Link {
         let mac = Some(Mac([2, 0, 0, 0, 0, index as u8]));
-        Link { index, name: format!("eth{index}"), mac, mtu: 1500, up, loopback: false, ethernet: true }
+        Link {
+            index,
+            name: format!("eth{index}"),
+            mac,
+            mtu: 1500,
+            up,
+            loopback: false,
+            ethernet: true,
+            port_of: None,
+        }
     }
 
     fn route(destination: &str, via: &str, metric: u32) -> Route {
