@@ -143,6 +143,31 @@ def test_a_real_server_that_answers_arp_for_the_vip_is_named(namespaces: None) -
             assert "server2" not in director.log
 
 
+ANNOUNCE = """
+import socket, sys
+vip, interface, macs = socket.inet_aton(sys.argv[1]), sys.argv[2], range(*map(int, sys.argv[3:]))
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+    link.bind((interface, 0))
+    for number in macs:
+        mac = bytes([2, 9]) + number.to_bytes(4, "big")
+        ask = bytes([0, 1, 8, 0, 6, 4, 0, 1]) + mac + vip + bytes(6) + vip
+        link.send(bytes([255] * 6) + mac + bytes([8, 6]) + ask)
+"""
+
+
+def test_who_announces_an_owned_vip_is_named_and_a_flood_of_them_is_not(namespaces: None) -> None:
+    with Lab() as lab, lab.run_director([lab.service("nat", "rr")]) as director:
+        announce = (sys.executable, "-c", ANNOUNCE, VIP, "eth0")
+        lab.client.run(*announce, "0", "1")
+        wait_for(lambda: "somebody else on eth0 (02:09:00:00:00:00)" in director.log)
+        lab.client.run(*announce, "1", "20000")
+        assert lab.client.http(lab.url(lab.service("nat"))).ok
+        time.sleep(11)
+        lab.client.run(*announce, "20000", "20002")
+        wait_for(lambda: "more such claims were left unsaid" in director.log)
+        assert director.log.count("somebody else on") <= 12
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_a_port_of_a_bridge_is_left_out_unless_it_is_named(
     namespaces: None, named: bool, tmp_path: Path

@@ -53,6 +53,13 @@ impl Host<'_> {
         }
     }
 
+    /// What the engine answered itself. Who asks by ARP says who he is: one that bears a VIP has it too.
+    pub fn answered(&self, frame: &Frame<'_>) {
+        if let Ok(Parsed::Arp(arp)) = packet::parse(frame) {
+            self.heard(frame, arp.sender().into(), arp.sender_mac());
+        }
+    }
+
     /// Somebody on the link says that he has an address.
     fn heard(&self, frame: &Frame<'_>, address: IpAddr, mac: Mac) {
         if self.live.claims.has_service(address) {

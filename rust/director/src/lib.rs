@@ -25,7 +25,9 @@ mod plan;
 mod ports;
 mod quoted;
 mod tally;
+mod told;
 mod upkeep;
+mod wanted;
 mod watch;
 mod worker;
 

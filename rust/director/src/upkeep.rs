@@ -4,13 +4,13 @@
 use crate::error::Error;
 use crate::network::Leg;
 use crate::plan::Plan;
+use crate::wanted::{Place, Wanted};
 use crate::watch::Watch;
 use crate::worker::Event;
 use fastlvs_core::network::{Network, Path};
 use fastlvs_io::netlink::Monitor;
 use fastlvs_io::wake::{PollSet, Wake};
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -24,8 +24,8 @@ const CONFIRM: u64 = 20;
 const MEND: u64 = 5;
 /// Ticks after which the links are asked who has the VIPs.
 const PROBE: u64 = 30;
-/// Neighbours that are kept confirmed: routers and real servers, hardly clients.
-const KEPT: usize = 4096;
+/// Events taken in one turn: a link that never stops talking does not keep the upkeep from all else.
+const EVENTS: usize = 1024;
 
 /// The thread's state.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Upkeep {
     pub fn run(mut self) -> Result<(), Error> {
         let legs = self.plan().legs().to_vec();
         let mut watch = Watch::new(&legs)?;
-        let mut wanted: HashSet<(u32, IpAddr)> = HashSet::new();
+        let mut wanted = Wanted::default();
         let mut poll = PollSet::default();
         let (mut next, mut ticks) = (Instant::now(), 0_u64);
         while !self.stop.load(Relaxed) {
@@ -72,7 +72,7 @@ impl Upkeep {
         Ok(())
     }
 
-    fn tick(&mut self, ticks: u64, wanted: &mut HashSet<(u32, IpAddr)>, watch: &mut Watch) {
+    fn tick(&mut self, ticks: u64, wanted: &mut Wanted, watch: &mut Watch) {
         let (services, now) = {
             let plan = self.plan();
             (Arc::clone(plan.services()), plan.now())
@@ -95,9 +95,12 @@ impl Upkeep {
         let network = self.plan().published();
         watch.speak(&network);
         if ticks.is_multiple_of(CONFIRM) {
-            wanted.extend(self.hops_of_servers());
-            for (link, address) in wanted.iter() {
-                self.resolve(*link, *address);
+            let hops = self.hops_of_servers();
+            let known = &self.monitor.state().neighbours;
+            let answered = |place: &Place| known.contains_key(place) && !hops.contains(place);
+            wanted.confirm(Instant::now(), answered, |place| self.resolve(place));
+            for place in hops {
+                self.resolve(place);
             }
         }
         if ticks % PROBE == 1 {
@@ -105,15 +108,16 @@ impl Upkeep {
         }
     }
 
-    fn take_events(&mut self, legs: &[Leg], wanted: &mut HashSet<(u32, IpAddr)>, watch: &mut Watch) {
+    fn take_events(&mut self, legs: &[Leg], wanted: &mut Wanted, watch: &mut Watch) {
+        let now = Instant::now();
+        let mut taken = 0;
         while let Ok(event) = self.events.try_recv() {
+            taken += 1;
             match event {
                 Event::Wanted(interface, address) => {
-                    let link = legs[usize::from(interface.0)].index;
-                    self.resolve(link, address);
-                    if wanted.len() < KEPT {
-                        wanted.insert((link, address));
-                    }
+                    let place = (legs[usize::from(interface.0)].index, address);
+                    self.resolve(place);
+                    wanted.note(place, now);
                 }
                 Event::Claimed(interface, vip, mac) => {
                     let warning = watch.claimed(&self.plan(), interface, vip, mac);
@@ -121,6 +125,10 @@ impl Upkeep {
                         tracing::warn!("{warning}");
                     }
                 }
+            }
+            if taken == EVENTS {
+                self.wake.wake();
+                return;
             }
         }
     }
@@ -138,14 +146,14 @@ impl Upkeep {
         }
     }
 
-    fn resolve(&self, link: u32, address: IpAddr) {
+    fn resolve(&self, (link, address): Place) {
         if let Err(error) = self.monitor.resolve(link, address) {
             tracing::debug!("neighbour {address}: {error}");
         }
     }
 
     /// The neighbours on the ways to the real servers.
-    fn hops_of_servers(&self) -> Vec<(u32, IpAddr)> {
+    fn hops_of_servers(&self) -> HashSet<Place> {
         let plan = self.plan();
         let network: Arc<Network> = plan.published();
         let servers = plan.services().specs().flat_map(|spec| &spec.servers);

@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::network::Leg;
 use crate::plan::Plan;
+use crate::told::Told;
 use fastlvs_core::net::{InterfaceId, Mac};
 use fastlvs_core::network::Network;
 use fastlvs_core::service::{Method, ServiceSpec};
@@ -11,9 +12,13 @@ use fastlvs_core::wire::arp::Arp;
 use fastlvs_core::wire::ndp;
 use fastlvs_io::af_packet::FrameSocket;
 use fastlvs_io::groups::Groups;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+/// How long what is known of the real servers' link-layer addresses holds.
+const KNOWN: Duration = Duration::from_secs(1);
 
 /// The sockets to speak with, and what was said already.
 #[derive(Debug)]
@@ -24,7 +29,12 @@ pub struct Watch {
     joined: HashSet<(u32, Ipv6Addr)>,
     refused: HashSet<(u32, Ipv6Addr)>,
     announced: HashSet<IpAddr>,
-    told: HashSet<(IpAddr, Mac)>,
+    /// The real servers on the links, when they were looked up.
+    servers: HashMap<Mac, IpAddr>,
+    looked_up: Option<Instant>,
+    /// What was said of real servers, and of others: these may be made up, and are not to hide those.
+    of_servers: Told,
+    of_others: Told,
 }
 
 impl Watch {
@@ -34,13 +44,17 @@ impl Watch {
             let socket = FrameSocket::open(leg.index).map_err(Error::platform("opening a packet socket"))?;
             Ok((leg.index, socket))
         };
+        let now = Instant::now();
         Ok(Self {
             links: legs.iter().map(open).collect::<Result<_, Error>>()?,
             groups: Groups::open().ok(),
             joined: HashSet::new(),
             refused: HashSet::new(),
             announced: HashSet::new(),
-            told: HashSet::new(),
+            servers: HashMap::new(),
+            looked_up: None,
+            of_servers: Told::new(now),
+            of_others: Told::new(now),
         })
     }
 
@@ -70,24 +84,30 @@ impl Watch {
         }
     }
 
-    /// Somebody on a link said that it has `vip`: the warning, once for each who does.
+    /// Somebody on a link said that it has `vip`: the warning, if it is not left unsaid.
     pub fn claimed(&mut self, plan: &Plan, interface: InterfaceId, vip: IpAddr, mac: Mac) -> Option<String> {
         let network = plan.published();
-        let is_own = network.interfaces().iter().any(|own| own.mac == mac);
-        if is_own || !self.told.insert((vip, mac)) {
+        if network.interfaces().iter().any(|own| own.mac == mac) {
             return None;
         }
+        let now = Instant::now();
+        if self.looked_up.is_none_or(|at| now.saturating_duration_since(at) >= KNOWN) {
+            (self.servers, self.looked_up) = (servers(plan), Some(now));
+        }
+        let server = self.servers.get(&mac);
+        let told = if server.is_some() { &mut self.of_servers } else { &mut self.of_others };
+        let unsaid = match told.say(vip, mac, now)? {
+            0 => String::new(),
+            count => format!(" ({count} more such claims were left unsaid)"),
+        };
         let link = &network.interface(interface).name;
         let asked = if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" };
-        let known = &plan.kernel().neighbours;
-        let has_mac = |address: &IpAddr| known.iter().any(|((_, a), m)| a == address && *m == mac);
-        let servers = plan.services().specs().flat_map(|spec| &spec.servers);
-        Some(match servers.map(|server| server.endpoint.address).find(has_mac) {
+        Some(match server {
             Some(server) => format!(
                 "real server {server} ({mac}) answers {asked} for the VIP {vip} on {link}: clients reach it past \
-                 the director; `fastlvs real-server dr --rip {server} --vip {vip}` prints what stops it"
+                 the director; `fastlvs real-server dr --rip {server} --vip {vip}` prints what stops it{unsaid}"
             ),
-            None => format!("somebody else on {link} ({mac}) answers {asked} for the VIP {vip}"),
+            None => format!("somebody else on {link} ({mac}) answers {asked} for the VIP {vip}{unsaid}"),
         })
     }
 
@@ -122,6 +142,18 @@ impl Watch {
             }
         }
     }
+}
+
+/// The real servers whose link-layer addresses the kernel knows.
+fn servers(plan: &Plan) -> HashMap<Mac, IpAddr> {
+    let servers: HashSet<IpAddr> = plan
+        .services()
+        .specs()
+        .flat_map(|spec| &spec.servers)
+        .map(|server| server.endpoint.address)
+        .collect();
+    let known = plan.kernel().neighbours.iter().filter(|((_, address), _)| servers.contains(address));
+    known.map(|((_, address), mac)| (*mac, *address)).collect()
 }
 
 /// A link that is down has nobody on it.

@@ -202,8 +202,10 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
                 return pipeline.truncated();
             }
             let frame = Frame { interface, bytes, offload };
-            if pipeline.process(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
-                host.leave(&frame, &pipeline.for_host(&frame), pipeline.host_fragments());
+            match pipeline.process(&live.snapshot, &frame, now, ports).verdict {
+                Verdict::ToHost => host.leave(&frame, &pipeline.for_host(&frame), pipeline.host_fragments()),
+                Verdict::Reply => host.answered(&frame),
+                _ => {}
             }
         })
     }
