@@ -1,35 +1,31 @@
 //! What a real server carries, and whether that is too much: connections, thresholds, overload. All workers
 //! write here.
 
-use crate::shared::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::shared::{AtomicBool, AtomicU64};
+use std::sync::atomic::Ordering::SeqCst;
 
 const ONE_INACTIVE: u64 = 1;
 const ONE_ACTIVE: u64 = 1 << 32;
 
 /// Connections and thresholds of a server.
 ///
-/// Both counts are in one word, so that their sum is always one that was. Counts and overload are read and
-/// written in one order that all workers see (`SeqCst`): who changes the overload looks at the counts again
-/// afterwards, and so either sees what another worker did meanwhile, or the other sees the new overload and
-/// mends it. The thresholds themselves change only with the configuration: `Relaxed`.
+/// Both counts are in one word, so that their sum is always one that was; so are both thresholds, so that nobody sees
+/// the upper one of an edit with the lower one of another. All is read and written in one order that all workers
+/// see (`SeqCst`): who changes the overload looks again afterwards at what it follows from, and so either sees what
+/// another thread did meanwhile, or the other sees the new overload and mends it. The overload is swapped rather
+/// than stored, so that who changes it after an edit sees the edit's thresholds too.
 #[derive(Debug)]
 pub(super) struct Load {
     /// Active connections in the upper half, inactive ones in the lower.
     counts: AtomicU64,
-    upper: AtomicU32,
-    lower: AtomicU32,
+    /// The upper threshold in the upper half, the lower one in the lower.
+    thresholds: AtomicU64,
     overloaded: AtomicBool,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self {
-            counts: AtomicU64::new(0),
-            upper: AtomicU32::new(0),
-            lower: AtomicU32::new(0),
-            overloaded: AtomicBool::new(false),
-        }
+        Self { counts: AtomicU64::new(0), thresholds: AtomicU64::new(0), overloaded: AtomicBool::new(false) }
     }
 }
 
@@ -50,7 +46,8 @@ impl Load {
 
     /// The upper and the lower threshold; 0 = none.
     pub(super) fn thresholds(&self) -> (u32, u32) {
-        (self.upper.load(Relaxed), self.lower.load(Relaxed))
+        let Thresholds { upper, lower } = self.limits();
+        (upper, lower)
     }
 
     pub(super) fn is_overloaded(&self) -> bool {
@@ -60,10 +57,10 @@ impl Load {
     /// Sets the thresholds as an edit does: a raised or removed upper one lifts the overload; a lowered one
     /// counts from the next connection on.
     pub(super) fn set_thresholds(&self, upper: u32, lower: u32) {
-        let old = self.upper.swap(upper, Relaxed);
-        self.lower.store(lower, Relaxed);
-        if upper == 0 || upper > old {
-            self.overloaded.store(false, SeqCst);
+        let new = Thresholds { upper, lower };
+        let old = Thresholds::of(self.thresholds.swap(new.word(), SeqCst));
+        if new.lift(old) {
+            self.overloaded.swap(false, SeqCst);
         }
     }
 
@@ -88,36 +85,65 @@ impl Load {
         }
     }
 
-    /// Something was bound: too much is too much.
+    /// Something was bound: too much is too much. An edit that lifts the overload meanwhile counts as before it.
     pub(super) fn after_more(&self) {
-        if self.is_full() {
-            self.overloaded.store(true, SeqCst);
-            if self.is_relieved() {
-                self.after_less();
+        let mut limits = self.limits();
+        while limits.are_reached(self.total()) {
+            self.overloaded.swap(true, SeqCst);
+            let before = std::mem::replace(&mut limits, self.limits());
+            if limits == before || !limits.lift(before) {
+                // What another took away meanwhile may have met the old overload.
+                return self.after_less();
             }
+            self.overloaded.swap(false, SeqCst);
         }
     }
 
     /// Something has gone: enough has gone when the lower threshold is passed, or a quarter of the upper.
     pub(super) fn after_less(&self) {
-        if self.is_overloaded() && self.is_relieved() {
-            self.overloaded.store(false, SeqCst);
-            if self.is_full() {
+        if self.is_overloaded() && self.limits().are_relieved(self.total()) {
+            self.overloaded.swap(false, SeqCst);
+            if self.limits().are_reached(self.total()) {
                 self.after_more();
             }
         }
     }
 
-    fn is_full(&self) -> bool {
-        let upper = self.upper.load(Relaxed);
-        upper != 0 && self.total() >= upper.into()
+    fn limits(&self) -> Thresholds {
+        Thresholds::of(self.thresholds.load(SeqCst))
+    }
+}
+
+/// Both thresholds of one edit; 0 = none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Thresholds {
+    upper: u32,
+    lower: u32,
+}
+
+impl Thresholds {
+    const fn of(word: u64) -> Self {
+        Self { upper: (word >> 32) as u32, lower: word as u32 }
     }
 
-    fn is_relieved(&self) -> bool {
-        match self.thresholds() {
+    const fn word(self) -> u64 {
+        (self.upper as u64) << 32 | self.lower as u64
+    }
+
+    /// Whether an edit from `old` to these lifts the overload.
+    const fn lift(self, old: Self) -> bool {
+        self.upper == 0 || self.upper > old.upper
+    }
+
+    fn are_reached(self, total: u64) -> bool {
+        self.upper != 0 && total >= self.upper.into()
+    }
+
+    fn are_relieved(self, total: u64) -> bool {
+        match (self.upper, self.lower) {
             (0, 0) => true,
-            (upper, 0) => self.total() * 4 < u64::from(upper) * 3,
-            (_, lower) => self.total() < lower.into(),
+            (upper, 0) => total * 4 < u64::from(upper) * 3,
+            (_, lower) => total < lower.into(),
         }
     }
 }
@@ -187,6 +213,35 @@ mod loom_models {
             assert_eq!((load.total(), load.is_overloaded()), (1, false));
             load.add();
             assert!(load.is_overloaded());
+        });
+    }
+
+    /// Nobody sees the upper threshold of one edit with the lower one of another.
+    #[test]
+    fn thresholds_change_together() {
+        loom::model(|| {
+            let load = Arc::new(Load::default());
+            load.set_thresholds(10, 4);
+            let other = Arc::clone(&load);
+            let edit = thread::spawn(move || other.set_thresholds(4, 2));
+            assert!([(10, 4), (4, 2)].contains(&load.thresholds()));
+            edit.join().expect("the model's thread");
+            assert_eq!(load.thresholds(), (4, 2));
+        });
+    }
+
+    /// A connection that an edit meets is judged by the thresholds before it or after it, and leaves no overload
+    /// behind that neither order would.
+    #[test]
+    fn an_edit_that_lifts_the_overload_is_not_undone() {
+        loom::model(|| {
+            let load = Arc::new(Load::default());
+            load.set_thresholds(1, 0);
+            let other = Arc::clone(&load);
+            let edit = thread::spawn(move || other.set_thresholds(2, 0));
+            load.add();
+            edit.join().expect("the model's thread");
+            assert!(!load.is_overloaded(), "1 of 2");
         });
     }
 
