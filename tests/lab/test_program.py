@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import socket
@@ -123,6 +125,39 @@ def test_an_interface_that_cannot_be_served_is_named(lab: Lab, tmp_path: Path, n
     assert (ended.returncode, ended.stdout) == (5, "")
     assert f"interface {name}: " in ended.stderr
     assert tables(lab) == []
+
+
+@pytest.mark.parametrize("where", ["full disk", "no reader", "nobody reads"])
+def test_a_log_that_cannot_be_written_ends_nothing(lab: Lab, tmp_path: Path, where: str) -> None:
+    service = lab.service("nat", "rr")
+    file = tmp_path / "director.toml"
+    file.write_text(director_toml([service]))
+    reader, writer = os.pipe()
+    if where == "nobody reads":
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+    stderr = os.open("/dev/full", os.O_WRONLY) if where == "full disk" else writer
+    process = lab.director.start(director_program(), str(file), stdout=PIPE, stderr=stderr)
+    try:
+        assert first_line(process, PATIENCE).startswith("fastlvs-run: ready")
+        os.close(writer)
+        if where == "no reader":
+            os.close(reader)
+        one = service.with_servers(service.servers[:1])
+        for services, servers in [([one], {"server1"}), ([service], {"server1", "server2", "server3"})] * 2:
+            file.write_text(director_toml(services))
+            process.send_signal(signal.SIGHUP)  # logged
+            wait_for(lambda servers=servers: who(lab, service) == servers)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert tables(lab) == []
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
 
 
 @contextmanager

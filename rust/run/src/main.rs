@@ -1,12 +1,14 @@
 //! `fastlvs-run`: the director as a program.
 
 mod cli;
+mod log;
 mod signals;
 
 use clap::Parser;
 use cli::Arguments;
 use fastlvs_director::config::{ConfigError, Configuration};
 use fastlvs_director::{Director, Error};
+use log::Log;
 use sd_notify::NotifyState;
 use signals::Request;
 use std::env;
@@ -22,16 +24,12 @@ const LOOK: Duration = Duration::from_millis(250);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr(&arguments);
+    // Without threads there is no director either.
+    let Ok(log) = Log::to(io::stderr()) else { return ExitCode::FAILURE };
+    log_to(&log, &arguments);
     let ended = if arguments.check { check(&arguments).map_err(Error::from) } else { run(&arguments) };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to tell when standard error is closed.
-            let _ = writeln!(io::stderr(), "fastlvs-run: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    log.end(ended.as_ref().err().map(|error| format!("fastlvs-run: {error}\n")));
+    ended.map_or_else(|error| ExitCode::from(error.exit_code()), |()| ExitCode::SUCCESS)
 }
 
 fn check(arguments: &Arguments) -> Result<(), ConfigError> {
@@ -113,13 +111,13 @@ fn tell_manager(state: &[NotifyState<'_>]) {
 }
 
 /// The journal stamps the time itself.
-fn log_to_stderr(arguments: &Arguments) {
+fn log_to(log: &Log, arguments: &Arguments) {
     let level = arguments.level().to_string();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    if env::var_os("JOURNAL_STREAM").is_some() { log.without_time().init() } else { log.init() }
+        .with_writer(log.clone());
+    if env::var_os("JOURNAL_STREAM").is_some() { lines.without_time().init() } else { lines.init() }
 }
