@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -147,10 +147,14 @@ def test_a_log_that_cannot_be_written_ends_nothing(lab: Lab, tmp_path: Path, whe
         if where == "no reader":
             os.close(reader)
         one = service.with_servers(service.servers[:1])
+
+        def served_by(servers: set[str]) -> Callable[[], bool]:
+            return lambda: who(lab, service) == servers
+
         for services, servers in [([one], {"server1"}), ([service], {"server1", "server2", "server3"})] * 2:
             file.write_text(director_toml(services))
             process.send_signal(signal.SIGHUP)  # logged
-            wait_for(lambda servers=servers: who(lab, service) == servers)
+            wait_for(served_by(servers))
         assert process.poll() is None
         process.terminate()
         assert process.wait(PATIENCE) == 0
