@@ -88,13 +88,13 @@ def test_the_how_to_is_right(lab: Lab, tmp_path: Path) -> None:
     """Its programs and its configuration run as they are written, with the lab's addresses."""
     text = HOW_TO.read_text().replace("10.0.0.1", "10.1.0.1").replace("192.0.2.10", "10.0.0.81")
     blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.S)
-    start, change, scheduler = [text for kind, text in blocks if kind == "python"]
+    start, *changes, scheduler = [text for kind, text in blocks if kind == "python"]
     [file] = [text for kind, text in blocks if kind == "toml"]
     program = start.replace("director.wait()", "steps(director)")
     steps = (
         "def steps(director):\n"
-        + textwrap.indent(change, "    ")
-        + "    assert len(director.services[0].servers) == 1\n"
+        + textwrap.indent("".join(changes), "    ")
+        + "    assert list(director.services[0].servers.weight) == [1]\n"
     )
     lab.director.run(sys.executable, "-c", f"{steps}\n{program}")
     (tmp_path / "least_bytes.py").write_text("import numpy as np\n" + scheduler)
