@@ -4,6 +4,7 @@ mod connection;
 mod direction;
 mod index;
 mod sctp_state;
+mod slab;
 mod state;
 mod table;
 mod tcp_state;

@@ -3,6 +3,7 @@
 //! Nobody else sees the table, so nothing in it locks.
 
 use super::index::Index;
+use super::slab::Slab;
 use super::template::Templates;
 use super::thinning::Turns;
 use super::wheel::Wheel;
@@ -41,8 +42,7 @@ pub struct Rules<'a> {
 /// The connections of one worker, and the persistence templates that they are made from.
 #[derive(Debug)]
 pub struct ConnectionTable {
-    pub(super) slab: Vec<Option<Connection>>,
-    free: Vec<u32>,
+    pub(super) slab: Slab<Connection>,
     /// `2 * place in the slab`, plus 1 for the tuple of a reply.
     pub(super) index: Index,
     hash_key: (u64, u64),
@@ -56,8 +56,7 @@ impl ConnectionTable {
     #[must_use]
     pub fn new(hash_key: (u64, u64)) -> Self {
         Self {
-            slab: Vec::new(),
-            free: Vec::new(),
+            slab: Slab::default(),
             index: Index::default(),
             hash_key,
             wheel: Wheel::default(),
@@ -68,13 +67,13 @@ impl ConnectionTable {
 
     /// The number of connections.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.slab.len() - self.free.len()
+    pub const fn len(&self) -> usize {
+        self.slab.len()
     }
 
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -92,7 +91,7 @@ impl ConnectionTable {
     /// When it has gone: names are not kept over a call of [`ConnectionTable::expire`].
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> &Connection {
-        self.at(id.0)
+        self.slab.get(id.0)
     }
 
     /// Adds a connection. Where an older one has the same tuple, the newer is found from now on, until it goes.
@@ -115,12 +114,7 @@ impl ConnectionTable {
 
     /// Adds a connection that no other packet finds and no clock ends: that of a packet scheduled for itself.
     pub(crate) fn insert_unfound(&mut self, connection: Connection) -> ConnectionId {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(None);
-            self.slab.len() as u32 - 1
-        });
-        self.slab[place as usize] = Some(connection);
-        ConnectionId(place)
+        ConnectionId(self.slab.insert(connection))
     }
 
     /// Ends such a connection.
@@ -133,8 +127,7 @@ impl ConnectionTable {
     /// # Panics
     /// When it has gone: names are not kept over a call of [`ConnectionTable::expire`].
     pub fn advance(&mut self, found: Found, event: Event, rules: &Rules<'_>, now: Instant) -> &Connection {
-        let place = found.id.0 as usize;
-        let connection = self.slab[place].as_mut().expect("a name of a living connection");
+        let connection = self.slab.get_mut(found.id.0);
         let of_use = connection.advance(found.outbound, event, rules, now);
         self.wheel.set_no_later(found.id.0, connection.deadline);
         if let Some(template) = connection.template.filter(|_| of_use) {
@@ -178,7 +171,7 @@ impl ConnectionTable {
     /// # Panics
     /// When it has gone: names are not kept over a call of [`ConnectionTable::expire`].
     pub fn expire_now(&mut self, id: ConnectionId, now: Instant) {
-        let connection = self.slab[id.0 as usize].as_mut().expect("a name of a living connection");
+        let connection = self.slab.get_mut(id.0);
         connection.deadline = now + NEXT_TICK;
         self.wheel.set(id.0, connection.deadline);
     }
@@ -187,7 +180,7 @@ impl ConnectionTable {
     /// connections when its own time comes is what decides about it.
     pub fn expire(&mut self, now: Instant) {
         while let Some(place) = self.wheel.pop(now) {
-            let deadline = self.at(place).deadline;
+            let deadline = self.slab.get(place).deadline;
             if deadline > self.wheel.time() {
                 self.wheel.set(place, deadline);
             } else {
@@ -200,8 +193,8 @@ impl ConnectionTable {
 
     /// Removes every connection whose server is not configured, and the templates that no connection needs then.
     pub fn remove_without_server(&mut self, now: Instant) {
-        for place in 0..self.slab.len() as u32 {
-            if self.slab[place as usize].as_ref().is_some_and(|c| !c.server.is_available()) {
+        for place in 0..self.slab.places() {
+            if self.slab.at(place).is_some_and(|c| !c.server.is_available()) {
                 self.remove(place, now, false);
             }
         }
@@ -210,7 +203,7 @@ impl ConnectionTable {
 
     /// All connections, as they look at `now`.
     pub fn views(&self, now: Instant) -> impl Iterator<Item = ConnectionView> + '_ {
-        self.slab.iter().flatten().map(move |connection| connection.view(now))
+        self.slab.iter().map(move |connection| connection.view(now))
     }
 
     /// All persistence templates, as they look at `now`.
@@ -231,9 +224,8 @@ impl ConnectionTable {
             self.index.remove(reference, hash);
         }
         self.wheel.cancel(place);
-        let Some(mut gone) = self.slab[place as usize].take() else { return };
+        let Some(mut gone) = self.slab.remove(place) else { return };
         gone.deadline = when;
-        self.free.push(place);
         if let Some(template) = gone.template {
             self.templates.release(template, forced.then_some(when));
         }
@@ -241,12 +233,8 @@ impl ConnectionTable {
 
     /// What the index has of a connection: both tuples, but none from client port 0.
     fn references(&self, place: u32) -> impl Iterator<Item = u32> + use<> {
-        let found_inbound = self.at(place).client.port != 0;
+        let found_inbound = self.slab.get(place).client.port != 0;
         found_inbound.then_some(place << 1).into_iter().chain([place << 1 | 1])
-    }
-
-    fn at(&self, place: u32) -> &Connection {
-        self.slab[place as usize].as_ref().expect("a name of a living connection")
     }
 
     fn key(&self, reference: u32) -> FlowKey {
@@ -258,8 +246,8 @@ impl ConnectionTable {
     }
 }
 
-fn key_of(slab: &[Option<Connection>], reference: u32) -> FlowKey {
-    let connection = slab[reference as usize >> 1].as_ref().expect("the index names living connections");
+fn key_of(slab: &Slab<Connection>, reference: u32) -> FlowKey {
+    let connection = slab.get(reference >> 1);
     if reference & 1 == 0 { connection.inbound_key() } else { connection.outbound_key() }
 }
 

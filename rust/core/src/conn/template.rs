@@ -1,5 +1,6 @@
 //! Persistence templates: which server a client, or a group of clients, stays with.
 
+use super::slab::Slab;
 use super::wheel::Wheel;
 use super::{ConnectionView, State};
 use crate::net::{Endpoint, Protocol};
@@ -51,8 +52,7 @@ struct Template {
 /// The templates of one worker.
 #[derive(Debug)]
 pub(super) struct Templates {
-    slab: Vec<Option<Template>>,
-    free: Vec<u32>,
+    slab: Slab<Template>,
     index: HashMap<TemplateKey, u32, Keyed>,
     wheel: Wheel,
 }
@@ -71,11 +71,11 @@ impl BuildHasher for Keyed {
 impl Templates {
     pub(super) fn new(hash_key: (u64, u64)) -> Self {
         let index = HashMap::with_hasher(Keyed(hash_key));
-        Self { slab: Vec::new(), free: Vec::new(), index, wheel: Wheel::default() }
+        Self { slab: Slab::default(), index, wheel: Wheel::default() }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.slab.len() - self.free.len()
+    pub(super) const fn len(&self) -> usize {
+        self.slab.len()
     }
 
     pub(super) fn find(&self, key: &TemplateKey) -> Option<TemplateId> {
@@ -83,7 +83,7 @@ impl Templates {
     }
 
     pub(super) fn server(&self, id: TemplateId) -> &Arc<RealServer> {
-        &self.get(id).server
+        &self.slab.get(id.0).server
     }
 
     /// Makes a template; nobody has one of that key.
@@ -97,12 +97,8 @@ impl Templates {
     ) -> TemplateId {
         server.bind_template();
         let deadline = now + timeout;
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(None);
-            self.slab.len() as u32 - 1
-        });
         let template = Template { key, server, port, assured: false, controls: 0, timeout, deadline };
-        self.slab[place as usize] = Some(template);
+        let place = self.slab.insert(template);
         self.index.insert(key, place);
         self.wheel.set(place, deadline);
         TemplateId(place)
@@ -110,7 +106,7 @@ impl Templates {
 
     /// A connection was made from it: its time starts anew.
     pub(super) fn control(&mut self, id: TemplateId, now: Instant) {
-        let template = self.get_mut(id);
+        let template = self.slab.get_mut(id.0);
         template.controls += 1;
         template.deadline = now + template.timeout;
         let deadline = template.deadline;
@@ -119,7 +115,7 @@ impl Templates {
 
     /// A connection of it ended. Where that was forced, at a certain time, so does a template that was never of use.
     pub(super) fn release(&mut self, id: TemplateId, forced: Option<Instant>) {
-        let template = self.get_mut(id);
+        let template = self.slab.get_mut(id.0);
         template.controls -= 1;
         if let Some(now) = forced
             && template.controls == 0
@@ -131,16 +127,16 @@ impl Templates {
 
     /// A connection of it was established.
     pub(super) fn assure(&mut self, id: TemplateId) {
-        self.get_mut(id).assured = true;
+        self.slab.get_mut(id.0).assured = true;
     }
 
     /// It is not found any more, and lives out its time.
     pub(super) fn invalidate(&mut self, id: TemplateId) {
-        let key = self.get(id).key;
+        let key = self.slab.get(id.0).key;
         if self.index.get(&key) == Some(&id.0) {
             self.index.remove(&key);
         }
-        let template = self.get_mut(id);
+        let template = self.slab.get_mut(id.0);
         template.key.destination.port = INVALID_PORT;
         template.port = INVALID_PORT;
     }
@@ -148,7 +144,7 @@ impl Templates {
     /// Removes those whose time has come and that no connection needs.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(place) = self.wheel.pop(now) {
-            let template = self.get_mut(TemplateId(place));
+            let template = self.slab.get_mut(place);
             if template.deadline <= now {
                 if template.controls == 0 {
                     let deadline = template.deadline;
@@ -166,28 +162,28 @@ impl Templates {
 
     /// Removes those that no connection needs and whose server is not configured.
     pub(super) fn remove_without_server(&mut self, now: Instant) {
-        for place in 0..self.slab.len() {
-            if self.slab[place].as_ref().is_some_and(|t| t.controls == 0 && !t.server.is_available()) {
-                self.remove(place as u32, now);
+        for place in 0..self.slab.places() {
+            if self.slab.at(place).is_some_and(|t| t.controls == 0 && !t.server.is_available()) {
+                self.remove(place, now);
             }
         }
     }
 
     /// How many places there are, taken or not.
-    pub(super) fn places(&self) -> usize {
-        self.slab.len()
+    pub(super) const fn places(&self) -> u32 {
+        self.slab.places()
     }
 
     /// Removes what is at a place, unless connections need it or it proved of use.
-    pub(super) fn drop_unproven(&mut self, place: usize, now: Instant) {
-        if self.slab[place].as_ref().is_some_and(|t| t.controls == 0 && !t.assured) {
-            self.remove(place as u32, now);
+    pub(super) fn drop_unproven(&mut self, place: u32, now: Instant) {
+        if self.slab.at(place).is_some_and(|t| t.controls == 0 && !t.assured) {
+            self.remove(place, now);
         }
     }
 
     /// All templates, as they look at `now`.
     pub(super) fn views(&self, now: Instant) -> impl Iterator<Item = ConnectionView> + '_ {
-        self.slab.iter().flatten().map(move |template| ConnectionView {
+        self.slab.iter().map(move |template| ConnectionView {
             protocol: template.key.protocol,
             client: Endpoint::new(template.key.client, 0),
             destination: template.key.destination,
@@ -202,21 +198,12 @@ impl Templates {
 
     /// Removes what is at a place, if anything; its server has had it until `when`.
     fn remove(&mut self, place: u32, when: Instant) {
-        let Some(mut template) = self.slab[place as usize].take() else { return };
+        let Some(mut template) = self.slab.remove(place) else { return };
         template.deadline = when;
         if self.index.get(&template.key) == Some(&place) {
             self.index.remove(&template.key);
         }
         self.wheel.cancel(place);
-        self.free.push(place);
-    }
-
-    fn get(&self, id: TemplateId) -> &Template {
-        self.slab[id.0 as usize].as_ref().expect("a name of a living template")
-    }
-
-    fn get_mut(&mut self, id: TemplateId) -> &mut Template {
-        self.slab[id.0 as usize].as_mut().expect("a name of a living template")
     }
 }
 

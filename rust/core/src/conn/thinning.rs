@@ -30,16 +30,16 @@ impl Turns {
 impl ConnectionTable {
     /// Looks at a share of the connections and templates; `lot` draws a number.
     pub(crate) fn thin_out(&mut self, mut lot: impl FnMut() -> u64, now: Instant) {
-        let places = self.slab.len() as u64;
+        let places = u64::from(self.slab.places());
         for _ in 0..share_of(places, &mut lot) {
-            let place = (lot() % places) as usize;
-            if self.slab[place].as_ref().is_some_and(|c| c.is_dispensable(&mut self.turns, now)) {
-                self.remove(place as u32, now, true);
+            let place = (lot() % places) as u32;
+            if self.slab.at(place).is_some_and(|c| c.is_dispensable(&mut self.turns, now)) {
+                self.remove(place, now, true);
             }
         }
-        let places = self.templates.places() as u64;
+        let places = u64::from(self.templates.places());
         for _ in 0..share_of(places, &mut lot) {
-            self.templates.drop_unproven((lot() % places) as usize, now);
+            self.templates.drop_unproven((lot() % places) as u32, now);
         }
     }
 }
