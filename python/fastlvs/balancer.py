@@ -58,8 +58,17 @@ class Balancer(ABC):
 
     @property
     def connections(self) -> Connections:
-        """The connections as they are now. It prints like ``ipvsadm -Lnc``."""
+        """The connections as they are now. It prints like ``ipvsadm -Lnc``.
+
+        A director goes on forwarding meanwhile: a connection that comes or goes while they are read is among
+        them or not.
+        """
         return self._core.connections()
+
+    @property
+    def templates(self) -> Connections:
+        """The persistence templates as they are now: which client (with port 0) stays with which server."""
+        return self._core.templates()
 
     @property
     def generation(self) -> int:

@@ -30,7 +30,7 @@ from fastlvs._core import Configuration
 from fastlvs.balancer import Balancer, ServiceLike
 from fastlvs.errors import ConfigurationError, FastlvsError
 from fastlvs.marks import Mark
-from fastlvs.network import AddressLike, EndpointLike, EndpointRange, Route, parse_neighbours
+from fastlvs.network import AddressLike, EndpointLike, Route, parse_neighbours
 from fastlvs.schedulers import Scheduler
 from fastlvs.server import RealServer
 from fastlvs.service import VirtualService, spec
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from os import PathLike
 
 __all__ = ["Director", "DirectorCounters"]
+
+PAUSE = 0.05
+"""How often a server that is drained is looked at; in seconds."""
 
 SPIN = 0.0005
 """How long a director looks for the next packet before it sleeps, unless something else is said; in seconds."""
@@ -85,7 +88,7 @@ class Director(Balancer):
 
         Args:
             interfaces: the names of the interfaces that it serves, where packets come in and go out; all
-                Ethernet interfaces that are up, if none is named.
+                Ethernet interfaces that are up, but ports of a bridge, bond or team, if none is named.
             services: what it balances; see :meth:`apply`.
             settings: how its engine behaves.
             neighbours: link-layer addresses that need not be asked for. All others the kernel finds out.
@@ -167,9 +170,10 @@ class Director(Balancer):
         """Sends a server no new connections, and returns when its last one is over, or after ``deadline``
         seconds.
 
-        The server stays, with weight 0; take it away with :meth:`remove_server`. A TCP connection is over when
-        both sides have closed it. With DR and TUN, whose replies do not pass, that cannot be seen: one that the
-        client has closed is waited for until its timeout (``timeout_tcp_fin``, 120 s). So is every UDP one.
+        The server stays, with weight 0; take it away with :meth:`remove_server`. A TCP or SCTP connection is
+        over when both sides have closed it. With DR and TUN, whose replies do not pass, that cannot be seen:
+        one that the client has closed is waited for until its timeout (``timeout_tcp_fin``, 120 s). So
+        is every UDP one.
 
         Returns:
             Whether all connections are over.
@@ -178,15 +182,13 @@ class Director(Balancer):
             deadline = checks.seconds(deadline, "deadline", above_0=False)
         self.set_weight(service, server, 0)
         existing = self._existing(service)
-        address = existing.servers[self._known(existing, server)].address
+        wanted, place = spec(existing), self._known(existing, server)
         end = None if deadline is None else time.monotonic() + deadline
-        while (asked := time.monotonic()) and self._carries(existing, str(address)):
+        while self._core.unfinished(wanted, place):
             now = time.monotonic()
             if end is not None and now >= end:
                 return False
-            # Listing many connections takes the worker's time: at most a tenth of it.
-            pause = max(0.05, 10 * (now - asked))
-            time.sleep(pause if end is None else min(pause, end - now))
+            time.sleep(PAUSE if end is None else min(PAUSE, end - now))
         return True
 
     def wait(self, timeout: float | None = None) -> None:
@@ -223,24 +225,6 @@ class Director(Balancer):
         self._core = _core.Director(configuration, [spec(service) for service in services])
         self._wanted = {service.key: service for service in services}
         _running.add(self)
-
-    def _carries(self, service: VirtualService, address: str) -> bool:
-        """Whether a server has a connection that is not over."""
-        known = next((s for s in self.services[service].servers if str(s.address) == address), None)
-        if known is None or known.active + known.inactive == 0:
-            return False
-        if known.active:
-            return True
-        table, over = self.connections, ("TIME_WAIT", "CLOSE")
-        if service.address.port == 0 or isinstance(
-            service.address, EndpointRange
-        ):  # Where clients keep their port, so do servers.
-            here = address.rpartition(":")[0] + ":"
-            pairs = zip(table.server, table.state, strict=True)
-            return any(server.startswith(here) and state not in over for server, state in pairs)
-        ours = (table.protocol == service.protocol) & (table.server == address)
-        ours &= table.destination == str(service.address)
-        return bool((ours & ~((table.state == over[0]) | (table.state == over[1]))).any())
 
     def __enter__(self) -> Director:
         return self

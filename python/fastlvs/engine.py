@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from fastlvs import _core, checks
-from fastlvs._core import Connections, Outcome
+from fastlvs._core import Outcome
 from fastlvs.balancer import Balancer
 from fastlvs.marks import Mark
 from fastlvs.network import (
@@ -139,11 +139,6 @@ class Engine(Balancer):
     def now(self) -> float:
         """The latest time that the engine was told, in seconds."""
         return self._core.now
-
-    @property
-    def templates(self) -> Connections:
-        """The persistence templates as they are now: which client (with port 0) stays with which server."""
-        return self._core.templates()
 
     def set_available_memory(self, size: int) -> None:
         """Says how many bytes of memory are available, for the defences that act when it is scarce.

@@ -155,6 +155,7 @@ def test_a_service_of_all_ports(lab: Lab, program: Remote) -> None:
     answers = lab.client.requests("http://10.0.0.81:8080/", 4)
     assert all(answer.ok for answer in answers)
     assert len({answer.server for answer in answers}) == 1, "the client is remembered"
+    assert program("[str(t.client.address) for t in director.templates]") == [lab.client.address]
     refused = lab.client.http("http://10.0.0.81:8081/")
     assert refused.error is not None
     assert "refused" in refused.error, "by the server, through the director"

@@ -147,6 +147,26 @@ fn tuple(frame: &[u8]) -> ([u8; 4], u16, [u8; 4], u16) {
 }
 
 #[test]
+fn a_connection_that_both_sides_have_closed_is_over_until_it_is_opened_anew() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let server = Arc::clone(&director.snapshot.services.services()[0].servers()[0]);
+    let mut after = |leg, frame: &[u8]| {
+        director.takes(leg, frame);
+        (server.active(), server.inactive(), server.unfinished())
+    };
+    assert_eq!(after(CLIENT_LEG, &from_client("S")), (1, 0, 1));
+    assert_eq!(after(SERVER_LEG, &from_server("SA")), (1, 0, 1));
+    assert_eq!(after(CLIENT_LEG, &from_client("A")), (1, 0, 1));
+    assert_eq!(after(SERVER_LEG, &from_server("FA")), (0, 1, 1), "half closed");
+    assert_eq!(after(CLIENT_LEG, &from_client("FA")), (0, 1, 0), "TIME_WAIT");
+    assert_eq!(after(CLIENT_LEG, &from_client("S")), (1, 1, 1), "another, beside the old one's last moment");
+    assert_eq!(after(SERVER_LEG, &from_server("R")), (0, 2, 0), "CLOSE");
+    assert_eq!(after(SERVER_LEG, &from_server("S")), (1, 1, 1), "the server opens what was closed");
+    director.wait(1000);
+    assert_eq!((server.inactive(), server.unfinished()), (0, 0));
+}
+
+#[test]
 fn a_masqueraded_connection_from_syn_to_expiry() {
     let mut director = Director::new(Method::Masquerading, 1);
     let (verdict, out) = director.takes(CLIENT_LEG, &from_client("S"));

@@ -8,9 +8,10 @@ use crate::plan::{Plan, Wish};
 use crate::upkeep::Upkeep;
 use crate::worker::{Links, Live, Question, Worker, WorkerCounters};
 use arc_swap::ArcSwap;
-use fastlvs_core::conn::ConnectionView;
+use fastlvs_core::conn::{ConnectionView, Cursor, Filter, Page};
 use fastlvs_core::marks::{MarkRule, Marks};
-use fastlvs_core::service::{Edit, ServiceSpec, ServiceTable};
+use fastlvs_core::net::Endpoint;
+use fastlvs_core::service::{Edit, ServiceKey, ServiceSpec, ServiceTable};
 use fastlvs_core::settings::Settings;
 use fastlvs_io::af_packet::AfPacket;
 use fastlvs_io::capability::missing_capabilities;
@@ -234,12 +235,46 @@ impl Director {
         self.plan().legs().iter().map(|leg| leg.name.clone()).collect()
     }
 
-    /// The connections as they are now.
+    /// Some of the connections as they are now: a part of them that the worker has looked through in one turn, and
+    /// where to go on. What a walk from page to page sees, [`Cursor`] says.
     ///
     /// # Errors
     /// [`Error::Ended`] when the worker does not answer.
-    pub fn connections(&self) -> Result<Vec<ConnectionView>, Error> {
-        self.ask(Question::Connections)
+    pub fn connections_page(&self, cursor: Cursor, filter: &Filter) -> Result<Page, Error> {
+        self.ask(|to| Question::Connections(cursor, filter.clone(), to))
+    }
+
+    /// All connections that `filter` asks for, page by page: packets pass in between.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the worker does not answer.
+    pub fn connections(&self, filter: &Filter) -> Result<Vec<ConnectionView>, Error> {
+        all(|cursor| self.connections_page(cursor, filter))
+    }
+
+    /// The same as [`Director::connections_page`] of persistence templates.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the worker does not answer.
+    pub fn templates_page(&self, cursor: Cursor, filter: &Filter) -> Result<Page, Error> {
+        self.ask(|to| Question::Templates(cursor, filter.clone(), to))
+    }
+
+    /// The same as [`Director::connections`] of persistence templates.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the worker does not answer.
+    pub fn templates(&self, filter: &Filter) -> Result<Vec<ConnectionView>, Error> {
+        all(|cursor| self.templates_page(cursor, filter))
+    }
+
+    /// How many connections of a server are not over; of one that is not there, none. A server that is to go is
+    /// drained when they are 0.
+    #[must_use]
+    pub fn unfinished(&self, service: &ServiceKey, server: Endpoint) -> u64 {
+        let services = self.services();
+        let server = services.named(service).and_then(|service| service.server(server));
+        server.map_or(0, |server| server.unfinished())
     }
 
     /// What was counted so far.
@@ -359,6 +394,18 @@ impl Drop for Notice {
             self.ended.happened.notify_all();
         }
     }
+}
+
+/// What is on all pages of a walk.
+fn all(page: impl Fn(Cursor) -> Result<Page, Error>) -> Result<Vec<ConnectionView>, Error> {
+    let mut views = Vec::new();
+    let mut cursor = Some(Cursor::default());
+    while let Some(at) = cursor {
+        let page = page(at)?;
+        views.extend(page.views);
+        cursor = page.next;
+    }
+    Ok(views)
 }
 
 fn check_capabilities() -> Result<(), Error> {

@@ -6,7 +6,7 @@ use crate::egress::{self, Moved};
 use crate::host::Host;
 use crate::ports::{Lost, Ports};
 use arc_swap::ArcSwap;
-use fastlvs_core::conn::ConnectionView;
+use fastlvs_core::conn::{Cursor, Filter, Page};
 use fastlvs_core::counters::Counters;
 use fastlvs_core::frame::Frame;
 use fastlvs_core::net::{InterfaceId, Mac};
@@ -19,6 +19,7 @@ use fastlvs_io::raw::GiveBack;
 use fastlvs_io::wake::{PollSet, Wake};
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -27,6 +28,8 @@ use std::sync::mpsc;
 const BATCH: usize = 64;
 /// The longest sleep: connections expire and frames stop waiting at least this often.
 const SLEEP: Duration = Duration::from_millis(100);
+/// Places of a table looked at to answer one question: some 50 µs, in which no packet is forwarded.
+const PLACES: u32 = 1024;
 /// An aggregate of the greatest length with its link-layer header and VLAN tags.
 const SCRATCH: usize = 65_535 + 14 + 8;
 
@@ -53,8 +56,10 @@ pub enum Event {
 /// A question from outside, and where the answer goes.
 #[derive(Debug)]
 pub enum Question {
-    /// The connections as they are now.
-    Connections(mpsc::Sender<Vec<ConnectionView>>),
+    /// Some of the connections as they are now.
+    Connections(Cursor, Filter, mpsc::Sender<Page>),
+    /// Some of the persistence templates.
+    Templates(Cursor, Filter, mpsc::Sender<Page>),
     /// What was counted.
     Counters(mpsc::Sender<WorkerCounters>),
     /// The services were changed; answered when the worker has seen it.
@@ -161,11 +166,14 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
         let mut busy = clock.now();
         loop {
             let now = clock.now();
-            if self.answer(now) {
-                return;
-            }
+            let asked = match self.answer(now) {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(asked) => asked,
+            };
             if self.poll(now) > 0 {
                 busy = now;
+            } else if asked {
+                // There may be another question, and nobody wakes the worker for it again.
             } else if now.since(busy) >= self.links.spin {
                 self.sleep(&mut poll);
             } else {
@@ -249,22 +257,28 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
         self.ports.questions(|interface, address| links.tell(Event::Wanted(interface, address)));
     }
 
-    /// Answers who asks; says whether it was told to stop.
-    fn answer(&mut self, now: Instant) -> bool {
-        while let Ok(question) = self.links.questions.try_recv() {
-            // Who asked may have gone meanwhile.
-            let _gone = match question {
-                Question::Stop => return true,
-                Question::Connections(to) => to.send(self.pipeline.views(now).collect()).is_err(),
-                Question::Counters(to) => to.send(self.counted()).is_err(),
-                Question::ServicesChanged(to) => {
-                    self.refresh(now);
-                    self.pipeline.services_changed(&self.live.snapshot, now);
-                    to.send(()).is_err()
-                }
-            };
-        }
-        false
+    /// Answers one question, if there is any: packets come between any two. Says whether there was one, and breaks when
+    /// told to stop.
+    fn answer(&mut self, now: Instant) -> ControlFlow<(), bool> {
+        let Ok(question) = self.links.questions.try_recv() else { return ControlFlow::Continue(false) };
+        let connections = self.pipeline.connections();
+        // Who asked may have gone meanwhile.
+        let _gone = match question {
+            Question::Stop => return ControlFlow::Break(()),
+            Question::Connections(cursor, filter, to) => {
+                to.send(connections.page(cursor, PLACES, &filter, now)).is_err()
+            }
+            Question::Templates(cursor, filter, to) => {
+                to.send(connections.template_page(cursor, PLACES, &filter, now)).is_err()
+            }
+            Question::Counters(to) => to.send(self.counted()).is_err(),
+            Question::ServicesChanged(to) => {
+                self.refresh(now);
+                self.pipeline.services_changed(&self.live.snapshot, now);
+                to.send(()).is_err()
+            }
+        };
+        ControlFlow::Continue(true)
     }
 
     fn counted(&mut self) -> WorkerCounters {
@@ -302,5 +316,101 @@ impl Links {
         if self.events.try_send(event).is_ok() {
             self.on_event.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fastlvs_core::frame::Offload;
+    use fastlvs_core::net::{Endpoint, Prefix, Protocol};
+    use fastlvs_core::network::{Interface, Network};
+    use fastlvs_core::service::{ServerSpec, ServiceKey, ServiceSpec, ServiceTable};
+    use fastlvs_io::memory::{MemoryDevice, MemoryReceiver, MemorySender};
+
+    const CLIENTS: u32 = 5 * PLACES / 2;
+
+    /// A datagram of a client's from 10.0.0.2 to 10.99.0.1:53, without checksum.
+    fn datagram(client: u16) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        frame.extend([0x45, 0, 0, 0x1c, 0, 7, 0, 0, 0x40, 17, 0x66, 0x65, 10, 0, 0, 2, 10, 99, 0, 1]);
+        frame.extend(client.to_be_bytes());
+        frame.extend([0, 53, 0, 8, 0, 0]);
+        frame
+    }
+
+    fn live() -> Live {
+        let server =
+            ServerSpec { endpoint: Endpoint::new([10, 0, 0, 9].into(), 53), ..ServerSpec::default() };
+        let key = ServiceKey::new(Protocol::UDP, Endpoint::new([10, 99, 0, 1].into(), 53));
+        let spec = ServiceSpec { key, servers: vec![server], ..ServiceSpec::default() };
+        let interface = Interface {
+            name: "eth0".to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            addresses: vec![Prefix::new([10, 0, 0, 1].into(), 24).unwrap()],
+        };
+        let server = (InterfaceId(0), [10, 0, 0, 9].into(), Mac([2, 0, 0, 0, 0, 9]));
+        let network = Network::new(vec![interface]).with_neighbours([server]);
+        let services = Arc::new(ServiceTable::default().apply(&[spec], Instant::ZERO).unwrap());
+        Live {
+            snapshot: Snapshot { services, network: Arc::new(network), ..Snapshot::default() },
+            ..Live::default()
+        }
+    }
+
+    /// A worker on a device, with who asks it; `None` where the host cannot be given anything.
+    fn worker() -> Option<(Worker<MemoryReceiver, MemorySender>, MemoryDevice, mpsc::Sender<Question>)> {
+        let host =
+            GiveBack::open().inspect_err(|error| println!("SKIPPED: opening a raw socket: {error}")).ok()?;
+        let (questions, asked) = mpsc::channel();
+        let links = Links {
+            live: Arc::new(ArcSwap::from_pointee(live())),
+            events: mpsc::sync_channel(1).0,
+            on_event: Arc::new(Wake::new().unwrap()),
+            questions: asked,
+            wake: Arc::new(Wake::new().unwrap()),
+            host,
+            spin: Duration::ZERO,
+        };
+        let device = MemoryDevice::new();
+        Some((Worker::new([device.clone()], (1, 2), links), device, questions))
+    }
+
+    #[test]
+    fn a_full_table_is_listed_in_many_turns_between_which_packets_pass() {
+        let Some((mut worker, device, questions)) = worker() else { return };
+        for client in 0..CLIENTS {
+            device.put(datagram(1024 + client as u16), Offload::NONE);
+        }
+        while worker.poll(Instant::ZERO) > 0 {}
+        assert_eq!(device.sent().len(), CLIENTS as usize);
+        let (to, answers) = mpsc::channel();
+        let (mut cursor, mut seen, mut turns) = (Some(Cursor::default()), Vec::new(), 0);
+        while let Some(at) = cursor {
+            // Two ask at once: each is answered in a turn of its own.
+            for _ in 0..2 {
+                questions.send(Question::Connections(at, Filter::default(), to.clone())).unwrap();
+            }
+            let mut pages = Vec::new();
+            for _ in 0..2 {
+                assert_eq!(worker.answer(Instant::ZERO), ControlFlow::Continue(true));
+                let page: Vec<_> = answers.try_iter().collect();
+                assert_eq!(page.len(), 1);
+                assert!(page[0].views.len() <= PLACES as usize);
+                pages.extend(page);
+                device.put(datagram(1024), Offload::NONE);
+                assert_eq!((worker.poll(Instant::ZERO), device.sent().len()), (1, 1));
+            }
+            assert_eq!(pages[0].next, pages[1].next);
+            let page = pages.remove(0);
+            seen.extend(page.views.iter().map(|view| view.client.port));
+            (cursor, turns) = (page.next, turns + 1);
+        }
+        assert_eq!(worker.answer(Instant::ZERO), ControlFlow::Continue(false));
+        seen.sort_unstable();
+        assert_eq!((seen.len(), seen[0], turns), (CLIENTS as usize, 1024, 3));
+        seen.dedup();
+        assert_eq!(seen.len(), CLIENTS as usize);
     }
 }

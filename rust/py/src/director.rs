@@ -11,7 +11,8 @@ use crate::logs;
 use crate::scheduler::Schedulers;
 use crate::service::Spec;
 use crate::table::Services;
-use fastlvs_core::service::ServiceSpec;
+use fastlvs_core::conn::Filter;
+use fastlvs_core::service::{ServerSpec, ServiceSpec};
 use fastlvs_core::verdict::DropReason;
 use fastlvs_director::{self as director, Error};
 use pyo3::prelude::*;
@@ -90,7 +91,18 @@ impl Director {
     }
 
     fn connections(&self, py: Python<'_>) -> PyResult<Connections> {
-        self.with(py, director::Director::connections).map(Connections::new)
+        self.with(py, |director| director.connections(&Filter::default())).map(Connections::new)
+    }
+
+    fn templates(&self, py: Python<'_>) -> PyResult<Connections> {
+        self.with(py, |director| director.templates(&Filter::default())).map(Connections::new)
+    }
+
+    /// How many connections of the server at that place of a service are not over.
+    fn unfinished(&self, py: Python<'_>, service: &Spec, place: usize) -> PyResult<u64> {
+        let ServerSpec { endpoint, .. } = service.server(place)?;
+        let key = service.key();
+        self.with(py, |director| Ok(director.unfinished(&key, endpoint)))
     }
 
     /// Frames by verdict and drops by reason as `Engine.counters`; then frames missed, refused, abandoned, given back.

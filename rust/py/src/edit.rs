@@ -1,6 +1,5 @@
 //! `fastlvs._core.Edit`: a change of one service, as `fastlvs.balancer` asks for it.
 
-use crate::errors;
 use crate::scheduler::Schedulers;
 use crate::service::Spec;
 use fastlvs_core::service::{self, ServerSpec};
@@ -41,28 +40,28 @@ impl Edit {
     /// A new server at the head of its service's list.
     #[staticmethod]
     fn add_server(service: &Spec, place: usize) -> PyResult<Self> {
-        let server = server(service, place)?;
+        let server = service.server(place)?;
         Ok(Self(Kind::Other(service::Edit::AddServer(service.key(), server))))
     }
 
     /// Other values for a server.
     #[staticmethod]
     fn edit_server(service: &Spec, place: usize) -> PyResult<Self> {
-        let server = server(service, place)?;
+        let server = service.server(place)?;
         Ok(Self(Kind::Other(service::Edit::EditServer(service.key(), server))))
     }
 
     /// Another weight for a server.
     #[staticmethod]
     fn set_weight(service: &Spec, place: usize) -> PyResult<Self> {
-        let ServerSpec { endpoint, weight, .. } = server(service, place)?;
+        let ServerSpec { endpoint, weight, .. } = service.server(place)?;
         Ok(Self(Kind::Other(service::Edit::SetWeight(service.key(), endpoint, weight))))
     }
 
     /// A server goes.
     #[staticmethod]
     fn remove_server(service: &Spec, place: usize) -> PyResult<Self> {
-        let server = server(service, place)?;
+        let server = service.server(place)?;
         Ok(Self(Kind::Other(service::Edit::RemoveServer(service.key(), server.endpoint))))
     }
 }
@@ -86,9 +85,4 @@ impl Edit {
             }
         }
     }
-}
-
-fn server(service: &Spec, place: usize) -> PyResult<ServerSpec> {
-    let server = service.servers().get(place).copied();
-    server.ok_or_else(|| errors::missing(format!("service {}: no real server {place}", service.key())))
 }

@@ -70,8 +70,10 @@ impl Spec {
         self.spec.key
     }
 
-    pub fn servers(&self) -> &[ServerSpec] {
-        &self.spec.servers
+    /// The server at a place.
+    pub fn server(&self, place: usize) -> PyResult<ServerSpec> {
+        let server = self.spec.servers.get(place).copied();
+        server.ok_or_else(|| errors::missing(format!("service {}: no real server {place}", self.key())))
     }
 
     /// The service in the core's words. A scheduler of the user's is put among `used`; one that is `known`

@@ -24,7 +24,6 @@ pub struct Connection {
     pub(super) state: State,
     /// Whether no packet of the server has been seen (`NOOUTPUT`).
     pub(super) input_only: bool,
-    pub(super) active: bool,
     pub(super) timeout: Duration,
     pub(super) deadline: Instant,
     pub(super) in_packets: u32,
@@ -48,7 +47,6 @@ impl Connection {
             method,
             state: State::first(flow.protocol),
             input_only: method != Method::Masquerading,
-            active: false,
             timeout: UNSTARTED,
             deadline: now + UNSTARTED,
             in_packets: 0,
@@ -129,11 +127,15 @@ impl Connection {
         } else {
             self.in_packets = self.in_packets.saturating_add(1);
         }
-        self.state = self.state.next(direction, event, rules.secure_tcp);
-        let active = self.state.is_active();
-        if active != self.active {
-            self.active = active;
-            self.server.set_active(active);
+        let next = self.state.next(direction, event, rules.secure_tcp);
+        if next != self.state {
+            let before = std::mem::replace(&mut self.state, next);
+            if next.is_active() != before.is_active() {
+                self.server.set_active(next.is_active());
+            }
+            if next.is_over() != before.is_over() {
+                self.server.set_over(next.is_over());
+            }
         }
         self.timeout = self.server.account().timeout(self.state, rules.timeouts);
         self.deadline = now + self.timeout;
@@ -158,7 +160,10 @@ impl Connection {
 impl Drop for Connection {
     /// Its server counts it no more. Who ends it before its time has set its clock to the present.
     fn drop(&mut self) {
-        self.server.unbind(self.active, self.deadline);
+        if self.state.is_over() {
+            self.server.set_over(false);
+        }
+        self.server.unbind(self.state.is_active(), self.deadline);
     }
 }
 
@@ -196,7 +201,7 @@ impl Connection {
             server: self.server_endpoint,
             method: self.method,
             state: self.state,
-            active: self.active,
+            active: self.state.is_active(),
             expires: self.deadline.since(now),
             in_packets: self.in_packets,
         }

@@ -3,6 +3,7 @@
 mod connection;
 mod direction;
 mod index;
+mod page;
 mod sctp_state;
 mod slab;
 mod state;
@@ -14,6 +15,7 @@ mod wheel;
 
 pub use connection::{Connection, ConnectionId, ConnectionView};
 pub use direction::Direction;
+pub use page::{Cursor, Ends, Filter, Page};
 pub use sctp_state::{SctpEvent, SctpState};
 pub use state::{Event, State};
 pub(crate) use table::NEXT_TICK;

@@ -92,6 +92,12 @@ impl State {
         }
     }
 
+    /// Whether both sides have done with the connection, which is remembered for a while yet.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Tcp(TcpState::TimeWait | TcpState::Close) | Self::Sctp(SctpState::Closed))
+    }
+
     /// Whether data may flow.
     #[must_use]
     pub const fn is_established(self) -> bool {
@@ -139,5 +145,14 @@ mod tests {
         }
         let names: Vec<_> = State::all().map(State::timeout_name).collect();
         assert_eq!([&names[4], &names[11], &names[23]], ["tcp_fin_wait", "udp", "sctp_shutdown_ack_sent"]);
+    }
+
+    #[test]
+    fn a_connection_begins_neither_active_nor_over() {
+        for protocol in [Protocol::TCP, Protocol::UDP, Protocol::SCTP] {
+            let first = State::first(protocol);
+            assert!(!first.is_active() && !first.is_over(), "its server counts it as inactive: {first:?}");
+        }
+        assert!(State::all().all(|state| !(state.is_active() && state.is_over())));
     }
 }

@@ -3,6 +3,7 @@
 //! Nobody else sees the table, so nothing in it locks.
 
 use super::index::Index;
+use super::page::{Cursor, Filter, Page};
 use super::slab::Slab;
 use super::template::Templates;
 use super::thinning::Turns;
@@ -199,6 +200,18 @@ impl ConnectionTable {
             }
         }
         self.templates.remove_without_server(now);
+    }
+
+    /// The connections that `filter` asks for among the next `places` of the table at most, as they look at `now`.
+    #[must_use]
+    pub fn page(&self, cursor: Cursor, places: u32, filter: &Filter, now: Instant) -> Page {
+        Page::of(&self.slab, cursor, places, filter, |connection| (connection.view(now), &connection.server))
+    }
+
+    /// The same of the persistence templates.
+    #[must_use]
+    pub fn template_page(&self, cursor: Cursor, places: u32, filter: &Filter, now: Instant) -> Page {
+        self.templates.page(cursor, places, filter, now)
     }
 
     /// All connections, as they look at `now`.

@@ -1,5 +1,6 @@
 //! Persistence templates: which server a client, or a group of clients, stays with.
 
+use super::page::{Cursor, Filter, Page};
 use super::slab::Slab;
 use super::wheel::Wheel;
 use super::{ConnectionView, State};
@@ -183,17 +184,12 @@ impl Templates {
 
     /// All templates, as they look at `now`.
     pub(super) fn views(&self, now: Instant) -> impl Iterator<Item = ConnectionView> + '_ {
-        self.slab.iter().map(move |template| ConnectionView {
-            protocol: template.key.protocol,
-            client: Endpoint::new(template.key.client, 0),
-            destination: template.key.destination,
-            server: Endpoint::new(template.server.endpoint().address, template.port),
-            method: template.server.method(),
-            state: State::Template { assured: template.assured },
-            active: false,
-            expires: template.deadline.since(now),
-            in_packets: 0,
-        })
+        self.slab.iter().map(move |template| template.view(now))
+    }
+
+    /// Those that `filter` asks for among the next `places` at most.
+    pub(super) fn page(&self, cursor: Cursor, places: u32, filter: &Filter, now: Instant) -> Page {
+        Page::of(&self.slab, cursor, places, filter, |template| (template.view(now), &template.server))
     }
 
     /// Removes what is at a place, if anything; its server has had it until `when`.
@@ -204,6 +200,22 @@ impl Templates {
             self.index.remove(&template.key);
         }
         self.wheel.cancel(place);
+    }
+}
+
+impl Template {
+    fn view(&self, now: Instant) -> ConnectionView {
+        ConnectionView {
+            protocol: self.key.protocol,
+            client: Endpoint::new(self.key.client, 0),
+            destination: self.key.destination,
+            server: Endpoint::new(self.server.endpoint().address, self.port),
+            method: self.server.method(),
+            state: State::Template { assured: self.assured },
+            active: false,
+            expires: self.deadline.since(now),
+            in_packets: 0,
+        }
     }
 }
 

@@ -111,6 +111,8 @@ pub struct RealServer {
     last_weight: AtomicU32,
     load: Load,
     persistent: AtomicU32,
+    /// Of the inactive connections those that are over.
+    over: AtomicU32,
     available: AtomicBool,
     /// When its last connection or template ended, in nanoseconds.
     left: AtomicU64,
@@ -133,10 +135,11 @@ impl RealServer {
             last_weight: AtomicU32::new(weight),
             load: Load::default(),
             persistent: AtomicU32::new(0),
+            over: AtomicU32::new(0),
             available: AtomicBool::new(true),
             left: AtomicU64::new(0),
             statistics: Statistics::default(),
-            account: Arc::default(),
+            account: Arc::new(Account::new(None)),
         }
     }
 
@@ -197,6 +200,13 @@ impl RealServer {
     #[must_use]
     pub fn inactive(&self) -> u32 {
         self.load.inactive()
+    }
+
+    /// Connections that are not over: all but those that both sides have done with, which are inactive and
+    /// remembered for a while yet.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.load.total().saturating_sub(self.over.load(Relaxed).into())
     }
 
     /// Persistence templates that name it.
@@ -294,6 +304,15 @@ impl RealServer {
     /// A connection became active, or ceased to be.
     pub fn set_active(&self, active: bool) {
         self.load.set_active(active);
+    }
+
+    /// A connection is over, or goes on or away after all.
+    pub fn set_over(&self, over: bool) {
+        if over {
+            self.over.fetch_add(1, Relaxed);
+        } else {
+            self.over.fetch_sub(1, Relaxed);
+        }
     }
 
     /// A persistence template is bound. It counts for no threshold, but lets them be looked at.

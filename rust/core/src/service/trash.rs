@@ -89,7 +89,8 @@ impl Trash {
     /// that they refer to: it counts from 0 again, and its servers begin anew.
     pub(super) fn account_of(&self, service: &ServiceKey) -> Arc<Account> {
         let known = self.services.get(service);
-        let account = known.map(|leftovers| Arc::clone(&leftovers.account)).unwrap_or_default();
+        let account = known.map(|leftovers| Arc::clone(&leftovers.account));
+        let account = account.unwrap_or_else(|| Arc::new(Account::new(Some(*service))));
         account.statistics.forget();
         let servers = known.into_iter().flat_map(|leftovers| leftovers.servers.values());
         servers.for_each(|deleted| deleted.server.statistics.zero());

@@ -27,6 +27,8 @@ pub struct VirtualService {
 /// What all snapshots of a service and its connections share.
 #[derive(Debug)]
 pub struct Account {
+    /// The service's name; `None`: a server's own, which is in no service.
+    service: Option<ServiceKey>,
     /// What the service has been sent and what came back.
     pub statistics: Statistics,
     /// Timeouts of its own, in milliseconds, by state; 0: the director's. `Relaxed`: each counts for
@@ -34,13 +36,19 @@ pub struct Account {
     timeouts: [AtomicU32; State::COUNT],
 }
 
-impl Default for Account {
-    fn default() -> Self {
-        Self { statistics: Statistics::default(), timeouts: [const { AtomicU32::new(0) }; State::COUNT] }
-    }
-}
-
 impl Account {
+    /// Of the service of that name.
+    pub(super) fn new(service: Option<ServiceKey>) -> Self {
+        let timeouts = [const { AtomicU32::new(0) }; State::COUNT];
+        Self { service, statistics: Statistics::default(), timeouts }
+    }
+
+    /// The service's name, if it is that of a service.
+    #[must_use]
+    pub const fn service(&self) -> Option<&ServiceKey> {
+        self.service.as_ref()
+    }
+
     /// How long a connection of the service is kept in `state`, where the director says `general`.
     #[must_use]
     pub fn timeout(&self, state: State, general: &Timeouts) -> Duration {
@@ -102,6 +110,12 @@ impl VirtualService {
     #[must_use]
     pub fn servers(&self) -> &[Arc<RealServer>] {
         &self.servers
+    }
+
+    /// The server of that address and port.
+    #[must_use]
+    pub fn server(&self, endpoint: Endpoint) -> Option<&Arc<RealServer>> {
+        self.place(endpoint).map(|place| &self.servers[place])
     }
 
     /// What it has been sent and what came back.
