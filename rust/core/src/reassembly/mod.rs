@@ -5,11 +5,14 @@
 //! There is room for [`DATAGRAMS`] unfinished datagrams, and for [`MEMORY`] bytes of them; the oldest make room for
 //! others. Buffers are kept for the next datagrams.
 
-use crate::net::{InterfaceId, Protocol};
-use crate::packet::{Fragment, Fragments, Packet};
+mod datagram;
+mod piece;
+
+use crate::packet::Packet;
 use crate::time::{Duration, Instant};
-use crate::wire::{ethernet, icmp, ipv4, ipv6, set_u16, tcp, u16_at, u32_at, udp};
-use std::net::IpAddr;
+pub use datagram::Complete;
+use datagram::{Added, Store, Unfinished};
+use piece::{Piece, stands_apart};
 
 /// Unfinished datagrams of one worker.
 pub const DATAGRAMS: usize = 256;
@@ -17,16 +20,6 @@ pub const DATAGRAMS: usize = 256;
 pub const MEMORY: usize = 4 << 20;
 /// Buffers that are kept for the next datagrams.
 const SPARE: usize = 32;
-/// Runs of bytes that a datagram's fragments may form before it is complete.
-const RUNS: usize = 128;
-/// Room in front of the payload: link-layer header with a tag, IP header with options or extension headers.
-const HEAD: usize = ethernet::HEADER + ethernet::TAG + ipv6::HEADER_ROOM;
-/// Longest payload.
-const LONGEST: usize = u16::MAX as usize - ipv4::HEADER;
-/// Of the ECN codes seen (RFC 3168 §5.3), a bit each: that somebody does not know ECN, and that somebody was
-/// congested.
-const NOT_CAPABLE: u8 = 1 << 0b00;
-const CONGESTION_EXPERIENCED: u8 = 1 << 0b11;
 const PATIENCE_V4: Duration = Duration::from_secs(30);
 const PATIENCE_V6: Duration = Duration::from_secs(60);
 
@@ -37,15 +30,6 @@ pub struct Reassembly {
     spare: Vec<Store>,
     /// Datagrams begun so far.
     begun: u64,
-}
-
-/// Room for a datagram, used again and again.
-#[derive(Debug, Default)]
-struct Store {
-    /// The payload from [`HEAD`] on, and the first fragment's headers in front of it.
-    buffer: Vec<u8>,
-    /// The bytes that are there, first and end of each run, in order.
-    runs: Vec<(u16, u16)>,
 }
 
 /// What came of a fragment.
@@ -59,25 +43,6 @@ pub enum Reassembled {
     Apart,
     /// It was the last that was missing.
     Complete(Complete),
-}
-
-/// A complete datagram in a frame. To be given back with [`Reassembly::reuse`].
-#[derive(Debug)]
-pub struct Complete {
-    store: Store,
-    start: usize,
-    /// The interface that its last fragment came in on.
-    pub interface: InterfaceId,
-    /// What is remembered of its fragments.
-    pub fragments: Fragments,
-}
-
-impl Complete {
-    /// The frame.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.store.buffer[self.start..]
-    }
 }
 
 impl Reassembly {
@@ -153,258 +118,20 @@ impl Reassembly {
 
     fn begin(&mut self, piece: &Piece, now: Instant) -> usize {
         let patience = if piece.key.source.is_ipv4() { PATIENCE_V4 } else { PATIENCE_V6 };
-        let mut store = self.spare.pop().unwrap_or_default();
-        store.runs.clear();
-        store.buffer.clear();
+        let store = self.spare.pop().unwrap_or_default();
         self.begun += 1;
-        self.datagrams.push(Unfinished {
-            key: piece.key,
-            number: self.begun,
-            deadline: now + patience,
-            store,
-            head: Head::default(),
-            alone: true,
-            total: None,
-            longest: 0,
-            dont_fragment: 0,
-            congestion: 0,
-        });
+        self.datagrams.push(Unfinished::new(piece.key, self.begun, now + patience, store));
         self.datagrams.len() - 1
     }
-}
-
-/// What tells the fragments of a datagram from those of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    source: IpAddr,
-    destination: IpAddr,
-    identification: u32,
-    /// The protocol, which is part of the name in IPv4 alone.
-    protocol: Option<Protocol>,
-}
-
-/// Where a fragment belongs.
-struct Piece {
-    key: Key,
-    start: usize,
-    /// Where in the frame its payload begins.
-    from: usize,
-    length: usize,
-    last: bool,
-}
-
-impl Piece {
-    /// `None` when it belongs nowhere.
-    fn of(packet: &Packet<'_>) -> Option<Self> {
-        let (source, destination) = (packet.source(), packet.destination());
-        let (start, more, from, key) = if packet.is_ipv4() {
-            let header = packet.datagram();
-            let field = u16_at(header, 6);
-            let protocol = Some(packet.protocol());
-            let identification = u32::from(u16_at(header, 4));
-            let start = usize::from(field & ipv4::OFFSET) * 8;
-            let key = Key { source, destination, identification, protocol };
-            (start, field & ipv4::MORE_FRAGMENTS != 0, packet.transport, key)
-        } else if packet.fragment_header == 0 {
-            return None;
-        } else {
-            let header = &packet.bytes[packet.fragment_header..];
-            let field = u16_at(header, 2);
-            let key = Key { source, destination, identification: u32_at(header, 4), protocol: None };
-            let from = packet.fragment_header + ipv6::FRAGMENT_HEADER;
-            (usize::from(field & !7), field & 1 != 0, from, key)
-        };
-        let length = packet.end.checked_sub(from)?;
-        // Where more follow, the next one's place is counted in eights.
-        let length = if more { length & !7 } else { length };
-        let fits = start + length <= LONGEST;
-        let empty = length == 0 && (more || start > 0);
-        (fits && !empty).then_some(Self { key, start, from, length, last: !more })
-    }
-}
-
-enum Added {
-    Kept,
-    /// It contradicts the others.
-    Refused,
-    /// It does not end where others say that the datagram does, and only it is dropped: IPv6 alone.
-    Beyond,
-}
-
-/// Whether Linux leaves a fragment as it is: an IPv6 one behind which no other can begin, or a first one without its
-/// whole transport header (RFC 8200 §4.5).
-fn stands_apart(packet: &Packet<'_>) -> bool {
-    if packet.is_ipv4() || packet.fragment_header == 0 {
-        return false;
-    }
-    let more = u16_at(packet.bytes, packet.fragment_header + 2) & 1 != 0;
-    let uneven = !(packet.end - packet.fragment_header - ipv6::FRAGMENT_HEADER).is_multiple_of(8);
-    let header = match packet.protocol() {
-        Protocol::TCP => tcp::HEADER,
-        Protocol::UDP => udp::HEADER,
-        Protocol::ICMPV6 => icmp::HEADER,
-        _ => 1,
-    };
-    more && uneven || packet.fragment == Fragment::First && packet.payload().len() < header
-}
-
-/// A datagram of which something is missing.
-#[derive(Debug)]
-struct Unfinished {
-    key: Key,
-    /// How many began before it.
-    number: u64,
-    deadline: Instant,
-    store: Store,
-    head: Head,
-    /// Whether only one fragment has come.
-    alone: bool,
-    /// Length of the payload, once the last fragment has told it.
-    total: Option<u16>,
-    /// Lengths of the longest fragment, and of the longest that nobody may fragment.
-    longest: u16,
-    dont_fragment: u16,
-    /// The ECN codes seen, a bit for each.
-    congestion: u8,
-}
-
-impl Unfinished {
-    fn is_complete(&self) -> bool {
-        let runs = &self.store.runs[..];
-        self.head.length > 0 && matches!((runs, self.total), ([(0, end)], Some(total)) if *end == total)
-    }
-
-    /// Whether some of its fragments know ECN and some do not.
-    const fn disagrees_on_congestion(&self) -> bool {
-        self.congestion & NOT_CAPABLE != 0 && self.congestion != NOT_CAPABLE
-    }
-
-    fn complete(mut self, interface: InterfaceId) -> Complete {
-        let start = HEAD - self.head.length;
-        self.store.buffer.truncate(HEAD + usize::from(self.total.unwrap_or_default()));
-        let dont_fragment = self.dont_fragment == self.longest;
-        let congestion = self.congestion & CONGESTION_EXPERIENCED != 0;
-        self.head.finish(&mut self.store.buffer[start..], dont_fragment, congestion);
-        let fragments =
-            Fragments { longest: self.longest, identification: self.key.identification, alone: self.alone };
-        Complete { store: self.store, start, interface, fragments }
-    }
-
-    fn add(&mut self, packet: &Packet<'_>, piece: &Piece) -> Added {
-        let (start, end) = (piece.start as u16, (piece.start + piece.length) as u16);
-        let beyond = self.total.is_some_and(|total| end > total || piece.last && end != total);
-        let cut_short = piece.last && self.store.runs.last().is_some_and(|(_, reached)| *reached > end);
-        if beyond || cut_short {
-            return if packet.is_ipv4() { Added::Refused } else { Added::Beyond };
-        }
-        if self.store.runs.iter().any(|(first, reached)| *first <= start && end <= *reached && start < end) {
-            return Added::Kept;
-        }
-        if self.store.runs.iter().any(|(first, reached)| *first < end && start < *reached) {
-            return Added::Refused;
-        }
-        if self.store.runs.len() == RUNS {
-            return Added::Refused;
-        }
-        self.alone = self.store.runs.is_empty();
-        self.insert((start, end));
-        if piece.last {
-            self.total = Some(end);
-        }
-        let needed = HEAD + usize::from(end);
-        let buffer = &mut self.store.buffer;
-        if buffer.len() < needed {
-            buffer.resize(needed, 0);
-        }
-        buffer[HEAD + piece.start..needed]
-            .copy_from_slice(&packet.bytes[piece.from..piece.from + piece.length]);
-        let length = packet.ip_length() as u16;
-        self.longest = self.longest.max(length);
-        if packet.is_ipv4() && packet.dont_fragment {
-            self.dont_fragment = self.dont_fragment.max(length);
-        }
-        self.congestion |= 1 << (packet.tos & 3);
-        if piece.start == 0 && !self.head.take(packet, piece.from, &mut self.store.buffer) {
-            return Added::Refused;
-        }
-        Added::Kept
-    }
-
-    fn insert(&mut self, run: (u16, u16)) {
-        let place = self.store.runs.partition_point(|(first, _)| *first < run.0);
-        self.store.runs.insert(place, run);
-        // Runs that touch become one.
-        let mut at = place.saturating_sub(1);
-        while at + 1 < self.store.runs.len() && at <= place {
-            if self.store.runs[at].1 == self.store.runs[at + 1].0 {
-                self.store.runs[at].1 = self.store.runs.remove(at + 1).1;
-            } else {
-                at += 1;
-            }
-        }
-    }
-}
-
-/// The first fragment's headers, which end where the payload begins.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    /// From the frame's first byte; 0 while the first fragment has not come.
-    length: usize,
-    /// Length of the link-layer header.
-    link: usize,
-}
-
-impl Head {
-    /// Copies the headers in front of the payload, IPv6's fragment header left out. False when there is no
-    /// room for them.
-    fn take(&mut self, packet: &Packet<'_>, payload: usize, buffer: &mut [u8]) -> bool {
-        let kept = if packet.is_ipv4() { payload } else { payload - ipv6::FRAGMENT_HEADER };
-        if kept > HEAD {
-            return false;
-        }
-        *self = Self { length: kept, link: packet.network };
-        buffer[HEAD - kept..HEAD].copy_from_slice(&packet.bytes[..kept]);
-        if !packet.is_ipv4() {
-            let next = packet.bytes[packet.fragment_header];
-            let header = &mut buffer[HEAD - kept + packet.network..HEAD];
-            let field = last_next_field(header);
-            header[field] = next;
-        }
-        true
-    }
-
-    /// Writes what the whole datagram's header says otherwise than the first fragment's.
-    fn finish(&self, frame: &mut [u8], dont_fragment: bool, congestion: bool) {
-        let datagram = &mut frame[self.link..];
-        let length = datagram.len();
-        if congestion {
-            datagram[1] |= if datagram[0] >> 4 == 4 { 0x03 } else { 0x30 };
-        }
-        if datagram[0] >> 4 == 4 {
-            set_u16(datagram, 2, length as u16);
-            set_u16(datagram, 6, if dont_fragment { ipv4::DONT_FRAGMENT } else { 0 });
-            ipv4::set_checksum(datagram);
-        } else {
-            set_u16(datagram, 4, (length - ipv6::HEADER) as u16);
-        }
-    }
-}
-
-/// Where the byte stands that names what follows all of these headers.
-fn last_next_field(headers: &[u8]) -> usize {
-    let (mut field, mut at) = (6, ipv6::HEADER);
-    while at + 2 <= headers.len() {
-        field = at;
-        at += (usize::from(headers[at + 1]) + 1) * 8;
-    }
-    field
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::frame::{Frame, Offload};
-    use crate::packet::{Parsed, parse};
+    use crate::net::{InterfaceId, Protocol};
+    use crate::packet::{Fragment, Parsed, parse};
+    use crate::wire::{ipv4, ipv6};
     use proptest::prelude::*;
 
     /// A UDP packet's fragments, cut behind these places of its payload, as frames.

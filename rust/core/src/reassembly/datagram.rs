@@ -1,0 +1,222 @@
+//! One datagram, while fragments of it are missing, and when it is complete.
+
+use super::piece::{Key, Piece};
+use crate::net::InterfaceId;
+use crate::packet::{Fragments, Packet};
+use crate::time::Instant;
+use crate::wire::{ethernet, ipv4, ipv6, set_u16};
+
+/// Runs of bytes that a datagram's fragments may form before it is complete.
+const RUNS: usize = 128;
+/// Room in front of the payload: link-layer header with a tag, IP header with options or extension headers.
+const HEAD: usize = ethernet::HEADER + ethernet::TAG + ipv6::HEADER_ROOM;
+/// Of the ECN codes seen (RFC 3168 §5.3), a bit each: that somebody does not know ECN, and that somebody was
+/// congested.
+const NOT_CAPABLE: u8 = 1 << 0b00;
+const CONGESTION_EXPERIENCED: u8 = 1 << 0b11;
+
+/// Room for a datagram, used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    /// The payload from [`HEAD`] on, and the first fragment's headers in front of it.
+    pub(super) buffer: Vec<u8>,
+    /// The bytes that are there, first and end of each run, in order.
+    pub(super) runs: Vec<(u16, u16)>,
+}
+
+/// A complete datagram in a frame. To be given back with [`Reassembly::reuse`].
+#[derive(Debug)]
+pub struct Complete {
+    pub(super) store: Store,
+    start: usize,
+    /// The interface that its last fragment came in on.
+    pub interface: InterfaceId,
+    /// What is remembered of its fragments.
+    pub fragments: Fragments,
+}
+
+impl Complete {
+    /// The frame.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.store.buffer[self.start..]
+    }
+}
+
+pub(super) enum Added {
+    Kept,
+    /// It contradicts the others.
+    Refused,
+    /// It does not end where others say that the datagram does, and only it is dropped: IPv6 alone.
+    Beyond,
+}
+
+/// A datagram of which something is missing.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) key: Key,
+    /// How many began before it.
+    pub(super) number: u64,
+    pub(super) deadline: Instant,
+    pub(super) store: Store,
+    head: Head,
+    /// Whether only one fragment has come.
+    alone: bool,
+    /// Length of the payload, once the last fragment has told it.
+    total: Option<u16>,
+    /// Lengths of the longest fragment, and of the longest that nobody may fragment.
+    longest: u16,
+    dont_fragment: u16,
+    /// The ECN codes seen, a bit for each.
+    congestion: u8,
+}
+
+impl Unfinished {
+    /// A datagram of which nothing has come, the `number`th, whose store may be used already.
+    pub(super) fn new(key: Key, number: u64, deadline: Instant, mut store: Store) -> Self {
+        store.runs.clear();
+        store.buffer.clear();
+        Self {
+            key,
+            number,
+            deadline,
+            store,
+            head: Head::default(),
+            alone: true,
+            total: None,
+            longest: 0,
+            dont_fragment: 0,
+            congestion: 0,
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        let runs = &self.store.runs[..];
+        self.head.length > 0 && matches!((runs, self.total), ([(0, end)], Some(total)) if *end == total)
+    }
+
+    /// Whether some of its fragments know ECN and some do not.
+    pub(super) const fn disagrees_on_congestion(&self) -> bool {
+        self.congestion & NOT_CAPABLE != 0 && self.congestion != NOT_CAPABLE
+    }
+
+    pub(super) fn complete(mut self, interface: InterfaceId) -> Complete {
+        let start = HEAD - self.head.length;
+        self.store.buffer.truncate(HEAD + usize::from(self.total.unwrap_or_default()));
+        let dont_fragment = self.dont_fragment == self.longest;
+        let congestion = self.congestion & CONGESTION_EXPERIENCED != 0;
+        self.head.finish(&mut self.store.buffer[start..], dont_fragment, congestion);
+        let fragments =
+            Fragments { longest: self.longest, identification: self.key.identification, alone: self.alone };
+        Complete { store: self.store, start, interface, fragments }
+    }
+
+    pub(super) fn add(&mut self, packet: &Packet<'_>, piece: &Piece) -> Added {
+        let (start, end) = (piece.start as u16, (piece.start + piece.length) as u16);
+        let beyond = self.total.is_some_and(|total| end > total || piece.last && end != total);
+        let cut_short = piece.last && self.store.runs.last().is_some_and(|(_, reached)| *reached > end);
+        if beyond || cut_short {
+            return if packet.is_ipv4() { Added::Refused } else { Added::Beyond };
+        }
+        if self.store.runs.iter().any(|(first, reached)| *first <= start && end <= *reached && start < end) {
+            return Added::Kept;
+        }
+        if self.store.runs.iter().any(|(first, reached)| *first < end && start < *reached) {
+            return Added::Refused;
+        }
+        if self.store.runs.len() == RUNS {
+            return Added::Refused;
+        }
+        self.alone = self.store.runs.is_empty();
+        self.insert((start, end));
+        if piece.last {
+            self.total = Some(end);
+        }
+        let needed = HEAD + usize::from(end);
+        let buffer = &mut self.store.buffer;
+        if buffer.len() < needed {
+            buffer.resize(needed, 0);
+        }
+        buffer[HEAD + piece.start..needed]
+            .copy_from_slice(&packet.bytes[piece.from..piece.from + piece.length]);
+        let length = packet.ip_length() as u16;
+        self.longest = self.longest.max(length);
+        if packet.is_ipv4() && packet.dont_fragment {
+            self.dont_fragment = self.dont_fragment.max(length);
+        }
+        self.congestion |= 1 << (packet.tos & 3);
+        if piece.start == 0 && !self.head.take(packet, piece.from, &mut self.store.buffer) {
+            return Added::Refused;
+        }
+        Added::Kept
+    }
+
+    fn insert(&mut self, run: (u16, u16)) {
+        let place = self.store.runs.partition_point(|(first, _)| *first < run.0);
+        self.store.runs.insert(place, run);
+        // Runs that touch become one.
+        let mut at = place.saturating_sub(1);
+        while at + 1 < self.store.runs.len() && at <= place {
+            if self.store.runs[at].1 == self.store.runs[at + 1].0 {
+                self.store.runs[at].1 = self.store.runs.remove(at + 1).1;
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+/// The first fragment's headers, which end where the payload begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    /// From the frame's first byte; 0 while the first fragment has not come.
+    length: usize,
+    /// Length of the link-layer header.
+    link: usize,
+}
+
+impl Head {
+    /// Copies the headers in front of the payload, IPv6's fragment header left out. False when there is no
+    /// room for them.
+    fn take(&mut self, packet: &Packet<'_>, payload: usize, buffer: &mut [u8]) -> bool {
+        let kept = if packet.is_ipv4() { payload } else { payload - ipv6::FRAGMENT_HEADER };
+        if kept > HEAD {
+            return false;
+        }
+        *self = Self { length: kept, link: packet.network };
+        buffer[HEAD - kept..HEAD].copy_from_slice(&packet.bytes[..kept]);
+        if !packet.is_ipv4() {
+            let next = packet.bytes[packet.fragment_header];
+            let header = &mut buffer[HEAD - kept + packet.network..HEAD];
+            let field = last_next_field(header);
+            header[field] = next;
+        }
+        true
+    }
+
+    /// Writes what the whole datagram's header says otherwise than the first fragment's.
+    fn finish(&self, frame: &mut [u8], dont_fragment: bool, congestion: bool) {
+        let datagram = &mut frame[self.link..];
+        let length = datagram.len();
+        if congestion {
+            datagram[1] |= if datagram[0] >> 4 == 4 { 0x03 } else { 0x30 };
+        }
+        if datagram[0] >> 4 == 4 {
+            set_u16(datagram, 2, length as u16);
+            set_u16(datagram, 6, if dont_fragment { ipv4::DONT_FRAGMENT } else { 0 });
+            ipv4::set_checksum(datagram);
+        } else {
+            set_u16(datagram, 4, (length - ipv6::HEADER) as u16);
+        }
+    }
+}
+
+/// Where the byte stands that names what follows all of these headers.
+fn last_next_field(headers: &[u8]) -> usize {
+    let (mut field, mut at) = (6, ipv6::HEADER);
+    while at + 2 <= headers.len() {
+        field = at;
+        at += (usize::from(headers[at + 1]) + 1) * 8;
+    }
+    field
+}
