@@ -91,7 +91,7 @@ class Engine:
     def process_many(
         self, interface: str, frames: Sequence[FrameLike], times: Sequence[float] | NDArray[np.float64]
     ) -> list[Outcome]: ...
-    def advance(self, to: float) -> None: ...
+    def advance(self, to: float) -> list[tuple[str, bytes]]: ...
     @property
     def now(self) -> float: ...
     def apply(self, services: Sequence[Spec], if_generation: int | None = None) -> int: ...
@@ -168,7 +168,8 @@ class Outcome:
         its fragment completed, or a packet that was translated to an address of the host's."""
     @property
     def frames(self) -> list[tuple[str, bytes]]:
-        """What was sent: names of interfaces, and the frames."""
+        """What was sent: names of interfaces, and the frames. What timers sent that ended before the frame came
+        is at the beginning."""
     @property
     def way(self) -> str:
         """The packet's way in the kernel model's stages; empty when nobody listened."""

@@ -94,7 +94,8 @@ class Engine(Balancer):
         Args:
             interface: the name of the interface that it comes in on.
             frame: the frame from its link-layer header on, without checksum at the end.
-            now: the time, in seconds. Timers that end before it end first.
+            now: the time, in seconds. Timers that end before it end first, and ``Outcome.frames`` begins
+                with what :meth:`advance` would have returned.
 
         Raises:
             InterfaceError: the engine has no such interface.
@@ -119,9 +120,13 @@ class Engine(Balancer):
         """
         return self._core.process_many(interface, frames, times)
 
-    def advance(self, to: float) -> None:
-        """Lets time pass: connections expire."""
-        self._core.advance(to)
+    def advance(self, to: float) -> list[tuple[str, bytes]]:
+        """Lets time pass: connections expire, and the fragments of datagrams that were not completed in time.
+
+        Returns the frames that are sent meanwhile, in the shape of ``Outcome.frames``: who sent the first
+        fragment of such a datagram is told (ICMP time exceeded).
+        """
+        return self._core.advance(to)
 
     @property
     def settings(self) -> Settings:

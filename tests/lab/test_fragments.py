@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from scapy.layers.inet import IP
+from scapy.layers.inet import ICMP, IP, UDP, IPerror
 from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
 from datagrams import asker, start_echo
 from fastlvs import VirtualService
-from fastlvs.lab import Captured, Lab
+from fastlvs.lab import Captured, Lab, topology
+from remote import Remote
 from waiting import end, wait_for
 
 SIZE = 4000
@@ -20,6 +23,8 @@ SIZE = 4000
 METHODS = ("nat", "dr", "tun")
 FAMILIES = (4, 6)
 OTHER_PORT = 9999
+PATIENCE_WITH_FRAGMENTS = 30
+"""Seconds that IPv4's wait for the others."""
 
 
 @pytest.fixture(scope="module", params=["VIPs on the host", "VIPs of the director alone"])
@@ -78,6 +83,49 @@ def test_fragments_to_the_hosts_own_ports_are_the_hosts(family: int, namespaces:
                 assert client(f"ask({SIZE})")
             end(echo)
             assert client(f"ping({vip!r}, {SIZE})"), "an echo request in fragments"
+
+
+def test_who_sent_the_first_of_fragments_that_never_come_is_told_once(namespaces: None) -> None:
+    with Lab(vips_on_host=True, ip_forward=True) as lab:
+        service, server = service_of(lab, "nat", 4), lab.servers[0]
+        vip, client, legs = (str(service.address.address), lab.client, lab.director.interfaces)
+        # Sender, the director's leg and the destination; who tells the sender.
+        ends = [
+            (client, legs["eth0"], vip, vip),
+            (client, legs["eth0"], legs["eth0"], legs["eth0"]),
+            (server, legs["eth1"], client.address, legs["eth1"]),
+        ]
+        with lab.run_director([service]), client.capture() as to_client, server.capture() as to_server:
+            for host, leg, destination, _ in ends:
+                frame = first_fragment(leg, host.address, destination)
+                Remote(host, SENDER)(f"send({frame.hex()!r})")
+            time.sleep(PATIENCE_WITH_FRAGMENTS + 2)
+    assert sorted(late(to_client)) == sorted((of, destination, 64) for _, _, destination, of in ends[:2])
+    assert late(to_server) == [(legs["eth1"], client.address, 63)], "a router has counted the hop"
+
+
+SENDER = """
+import socket
+def send(frame):
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind(("eth0", 0))
+        wire.send(bytes.fromhex(frame))
+"""
+
+
+def first_fragment(leg: str, source: str, destination: str) -> bytes:
+    """In a frame to that leg of the director's, whatever the sender's routes are."""
+    packet = IP(src=source, dst=destination, id=7, flags="MF") / UDP(sport=8080, dport=5300) / bytes(504)
+    return bytes(Ether(src=topology.mac(source), dst=topology.mac(leg)) / packet)
+
+
+def late(seen: list[Captured]) -> list[tuple[str, str, int]]:
+    """Who told of datagrams that never were complete; where those were to go, and the TTL that was quoted."""
+    packets = [IP(c.frame[14:]) for c in seen if c.frame[12:14] == b"\x08\x00" and not c.outgoing]
+    told = [
+        packet for packet in packets if ICMP in packet and (packet[ICMP].type, packet[ICMP].code) == (11, 1)
+    ]
+    return [(packet.src, packet[IPerror].dst, packet[IPerror].ttl) for packet in told]
 
 
 def service_of(lab: Lab, method: str, family: int) -> VirtualService:

@@ -201,6 +201,23 @@ def test_time_is_what_it_is_told() -> None:
     assert director.now == 35.6, "time does not go back"
 
 
+def test_what_timers_send_is_told() -> None:
+    director = engine(service())
+
+    def fragment(number: int) -> bytes:
+        packet = IP(src=CLIENT[0], dst=VIP[0], id=number, flags="MF") / TCP(sport=CLIENT[1], dport=VIP[1])
+        return bytes(Ether(dst=DIRECTOR_C, src=ROUTER) / packet / bytes(12))
+
+    assert director.process("c", fragment(1)).verdict is lvs.Verdict.QUEUED
+    assert director.process("c", fragment(2), now=10.0).frames == []
+    assert director.advance(29.0) == []
+    [(leg, error)] = director.advance(30.0)
+    told = IP(error[14:])
+    assert (leg, told.src, told.dst, told[ICMP].type, told[ICMP].code) == ("c", VIP[0], CLIENT[0], 11, 1)
+    later = director.process("c", from_client(), now=40.0)
+    assert [leg for leg, _ in later.frames] == ["c", "s"], "the second datagram's time was over before"
+
+
 def test_listings_have_columns_and_objects() -> None:
     web = service(forwarding="nat")
     director = engine(web, lvs.VirtualService("udp", "10.99.0.1:53", servers=[lvs.RealServer("192.168.1.1")]))

@@ -5,7 +5,7 @@
     reason = "a test's set-up that fails is a failed test; clippy sees helpers as no tests"
 )]
 
-use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{Ipv4Header, PacketBuilder, SlicedPacket, TransportSlice};
 use fastlvs_core::capture::Capture;
 use fastlvs_core::conn::{State, TcpState};
 use fastlvs_core::frame::{Frame, Offload};
@@ -104,7 +104,7 @@ impl Director {
 
     fn wait(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
-        self.pipeline.advance(self.now);
+        self.pipeline.advance(&self.snapshot, self.now, &mut self.capture);
     }
 
     fn state(&self) -> Option<(State, Duration)> {
@@ -164,6 +164,33 @@ fn a_connection_that_both_sides_have_closed_is_over_until_it_is_opened_anew() {
     assert_eq!(after(SERVER_LEG, &from_server("S")), (1, 1, 1), "the server opens what was closed");
     director.wait(1000);
     assert_eq!((server.inactive(), server.unfinished()), (0, 0));
+}
+
+#[test]
+fn who_sent_the_first_fragment_hears_that_the_rest_is_late() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    for (leg, mut fragment, from) in
+        [(CLIENT_LEG, from_client("A"), VIP), (SERVER_LEG, from_server("A"), [192, 168, 0, 1])]
+    {
+        let (mut header, _) = Ipv4Header::from_slice(&fragment[14..]).unwrap();
+        (header.more_fragments, header.dont_fragment) = (true, false);
+        header.header_checksum = header.calc_header_checksum();
+        fragment[14..34].copy_from_slice(&header.to_bytes());
+        assert_eq!(director.takes(leg, &fragment), (Verdict::Queued, vec![]));
+        director.wait(29);
+        assert!(director.capture.frames.is_empty());
+        director.wait(2);
+        let (back, error, _) = director.capture.frames.pop().expect("nobody was told");
+        assert_eq!((back, &error[26..30], &error[34..36]), (leg, &from[..], &[11, 1][..]));
+        assert_eq!(error[50], if leg == CLIENT_LEG { 64 } else { 63 }, "a router has counted the hop");
+        assert_eq!(error[62..], fragment[34..50], "a multiple of 8 bytes was kept");
+        // Another had the fragment too.
+        director.takes(leg, &fragment);
+        director.now += Duration::from_secs(31);
+        let Director { pipeline, snapshot, now, capture, .. } = &mut director;
+        pipeline.advance_where(snapshot, *now, capture, |first| first.ttl != 64);
+        assert!(capture.frames.is_empty());
+    }
 }
 
 #[test]

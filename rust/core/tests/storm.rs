@@ -359,7 +359,8 @@ proptest! {
                 }
             }
             now += Duration::from_millis(500);
-            pipeline.advance(now);
+            pipeline.advance(&snapshot, now, &mut capture);
+            capture.frames.drain(..).for_each(|(_, told, _)| judge(&told, true));
         }
         let counters = pipeline.counters();
         prop_assert_eq!(counters.frames(), shots.len() as u64);

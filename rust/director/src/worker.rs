@@ -185,7 +185,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
     /// Forwards what is there now, one batch of each device; says how many frames that were.
     pub fn poll(&mut self, now: Instant) -> usize {
         self.refresh(now);
-        self.pipeline.advance(now);
+        self.advance(now);
         let mut taken = 0;
         for number in 0..self.receivers.len() {
             taken += self.forward(InterfaceId(number as u16), now);
@@ -199,6 +199,14 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             self.ask();
         }
         taken
+    }
+
+    /// Lets time pass. Of a late fragment that the kernel had too, the kernel tells.
+    fn advance(&mut self, now: Instant) {
+        let Self { ports, pipeline, live, .. } = self;
+        let Live { snapshot, claims, .. } = &**live;
+        pipeline.advance_where(snapshot, now, ports, |first| claims.take(first, &snapshot.network));
+        ports.flush();
     }
 
     fn forward(&mut self, interface: InterfaceId, now: Instant) -> usize {

@@ -4,7 +4,7 @@ use crate::connections::Connections;
 use crate::convert::{self, FrameBytes, Moment, Name, Text};
 use crate::edit::Edit;
 use crate::errors;
-use crate::outcome::{Outcome, Way};
+use crate::outcome::{self, Outcome, Way};
 use crate::scheduler::Schedulers;
 use crate::service::Spec;
 use crate::settings::{WantedMark, WantedSettings};
@@ -22,7 +22,7 @@ use fastlvs_core::trace::{NoTrace, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
 use fastlvs_director::Error;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -85,15 +85,17 @@ impl Engine {
 
     fn process_output(&mut self, interface: Name, frame: FrameBytes, now: Moment) -> PyResult<Outcome> {
         let interface = self.interface(&interface.0)?;
-        let now = self.pass_time(now.0);
         let mut capture = Capture::default();
+        let now = self.pass_time(now.0, &mut capture);
         let frame = Frame { interface, bytes: &frame, offload: Offload::NONE };
         let outcome = self.pipeline.process_output(&self.snapshot, &frame, now, &mut capture);
         Ok(self.outcome(&frame, outcome.verdict, capture))
     }
 
-    fn advance(&mut self, to: Moment) {
-        self.pass_time(to.0);
+    fn advance<'py>(&mut self, py: Python<'py>, to: Moment) -> PyResult<Bound<'py, PyList>> {
+        let mut capture = Capture::default();
+        self.pass_time(to.0, &mut capture);
+        outcome::listed(py, &sent(capture), &self.snapshot.network)
     }
 
     #[getter]
@@ -201,33 +203,37 @@ impl Engine {
 
     /// Takes a frame its way, at `now` or at the latest time that was told.
     fn take<T: Trace>(&mut self, interface: InterfaceId, bytes: &[u8], now: f64, trace: &mut T) -> Outcome {
-        let now = self.pass_time(now);
         let mut capture = Capture::default();
+        let now = self.pass_time(now, &mut capture);
         let frame = Frame { interface, bytes, offload: Offload::NONE };
         let outcome = self.pipeline.process_traced(&self.snapshot, &frame, now, &mut capture, trace);
         self.outcome(&frame, outcome.verdict, capture)
     }
 
     /// Lets time pass until `now`, if that is later than what was told before; returns what time it is.
-    fn pass_time(&mut self, now: f64) -> Instant {
+    fn pass_time(&mut self, now: f64, capture: &mut Capture) -> Instant {
         let now = self.now.max(Instant::from_secs_f64(now));
         if now > self.now {
             self.now = now;
-            self.pipeline.advance(now);
+            self.pipeline.advance(&self.snapshot, now, capture);
             self.snapshot.services.estimate(now);
         }
         now
     }
 
     fn outcome(&self, frame: &Frame<'_>, verdict: Verdict, capture: Capture) -> Outcome {
-        let frames = capture.frames.into_iter().map(|(id, bytes, _)| (id, bytes)).collect();
         let for_host = (verdict == Verdict::ToHost).then(|| self.pipeline.for_host(frame).bytes.to_vec());
-        Outcome::new(verdict, frames, for_host, &self.snapshot.network)
+        Outcome::new(verdict, sent(capture), for_host, &self.snapshot.network)
     }
 
     fn interface(&self, name: &str) -> PyResult<InterfaceId> {
         find_interface(&self.snapshot.network, name)
     }
+}
+
+/// The frames that were sent, and by which interfaces.
+fn sent(capture: Capture) -> Vec<(InterfaceId, Vec<u8>)> {
+    capture.frames.into_iter().map(|(id, bytes, _)| (id, bytes)).collect()
 }
 
 /// A `fastlvs.Interface`.

@@ -71,10 +71,11 @@ impl Outcome {
         self.for_host.as_ref().map(|bytes| PyBytes::new(py, bytes))
     }
 
-    /// What was sent: names of interfaces, and the frames.
+    /// What was sent: names of interfaces, and the frames. What timers sent that ended before the frame came is at the
+    /// beginning.
     #[getter]
     fn frames<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.frames.iter().map(|(id, bytes)| (self.interface(*id), PyBytes::new(py, bytes))))
+        listed(py, &self.frames, &self.network)
     }
 
     fn __repr__(&self) -> String {
@@ -90,6 +91,17 @@ impl Outcome {
         };
         format!("<Outcome {verdict}{}>", self.frames.iter().map(sent).collect::<String>())
     }
+}
+
+/// Frames with the names of the interfaces that they were sent by.
+pub fn listed<'py>(
+    py: Python<'py>,
+    frames: &[(InterfaceId, Vec<u8>)],
+    network: &Network,
+) -> PyResult<Bound<'py, PyList>> {
+    let listed =
+        |(id, bytes): &(InterfaceId, Vec<u8>)| (&network.interface(*id).name, PyBytes::new(py, bytes));
+    PyList::new(py, frames.iter().map(listed))
 }
 
 /// Writes a packet's way in words.

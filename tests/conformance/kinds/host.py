@@ -25,6 +25,8 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM = 3, 11, 12
 RECORD_ROUTE, TIMESTAMP, LOOSE_ROUTE, STRICT_ROUTE = 7, 68, 131, 137
 ICMP_ERRORS = (3, 4, 5, 11, 12)
+PATIENCE = {4: 30, 6: 60}
+"""Seconds that fragments wait for the others, by IP version."""
 
 
 class Sent(NamedTuple):
@@ -65,6 +67,23 @@ class Hop:
 
 
 @dataclass
+class Gathered:
+    """What came of a datagram so far."""
+
+    leg: str
+    deadline: float
+    pieces: list[Ip] = field(default_factory=list)
+
+    def first(self) -> Ip | None:
+        """What is kept of the first fragment: in IPv4 the payload is cut to a multiple of 8 bytes."""
+        for piece in self.pieces:
+            if piece.fragment and piece.fragment[0] == 0:
+                kept = piece.transport + (len(piece.payload) & ~7) if piece.version == 4 else None
+                return replace(piece, data=piece.data[:kept])
+        return None
+
+
+@dataclass
 class Host:
     """The stack."""
 
@@ -79,8 +98,9 @@ class Host:
     """Its addresses that are on none of the legs."""
     silent: list[Network] = field(default_factory=list)
     """Destinations refused without a word."""
-    pieces: dict[tuple[Address, Address, int], list[bytes]] = field(default_factory=dict)
-    """Fragments of datagrams that are not complete."""
+    gathered: dict[tuple[Address, Address, int, int], Gathered] = field(default_factory=dict)
+    """Datagrams that are not complete, by their ends, identification and, in IPv4, protocol."""
+    now: float = 0.0
 
     def receive(self, leg: str, frame: bytes, longest_piece: int = 0) -> list[Sent]:
         """What leaves for a frame that came in.
@@ -103,6 +123,17 @@ class Host:
         if self.is_local(packet.destination):
             return self._deliver(packet, leg)
         return self._route(packet, leg, longest_piece)
+
+    def advance(self, now: float) -> list[Sent]:
+        """Lets time pass; what leaves meanwhile: errors about datagrams that were not completed in time."""
+        self.now = now
+        late = [name for name, gathered in self.gathered.items() if gathered.deadline <= now]
+        sent: list[Sent] = []
+        for gathered in [self.gathered.pop(name) for name in late]:
+            if first := gathered.first():
+                kind = TIME_EXCEEDED if first.version == 4 else 3
+                sent += self._error(first, gathered.leg, kind, 1)
+        return sent
 
     def is_local(self, address: Address) -> bool:
         local = any(address in network for network in self.local)
@@ -193,12 +224,14 @@ class Host:
 
     def _gather(self, packet: Ip, identification: int, leg: str) -> list[Sent]:
         """Keeps a fragment that nobody put together with the others before, until they are there."""
-        pieces = self.pieces.setdefault((packet.source, packet.destination, identification), [])
-        pieces.append(packet.data)
-        whole = frames.whole(pieces)
+        protocol = packet.protocol if packet.version == 4 else 0
+        name = packet.source, packet.destination, identification, protocol
+        gathered = self.gathered.setdefault(name, Gathered(leg, self.now + PATIENCE[packet.version]))
+        gathered.pieces.append(packet)
+        whole = frames.whole([piece.data for piece in gathered.pieces])
         if whole is None:
             return []
-        pieces.clear()
+        del self.gathered[name]
         datagram = Ip.parse(whole)
         return self._deliver(datagram, leg) if datagram else []
 

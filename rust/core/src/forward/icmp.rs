@@ -115,6 +115,23 @@ pub fn time_exceeded<E: Egress + ?Sized>(
     error.emit(packet, source, identification, out, egress, DropReason::TtlExpired)
 }
 
+/// The rest of the datagram did not come in time, of which `packet` is the first fragment.
+///
+/// # Errors
+/// [`DropReason::Fragment`].
+pub fn reassembly_time_exceeded<E: Egress + ?Sized>(
+    packet: &Packet<'_>,
+    source: IpAddr,
+    hop_counted: bool,
+    identification: u16,
+    out: &Output,
+    egress: &mut E,
+) -> Result<(), DropReason> {
+    let (v4, v6) = ((v4::TIME_EXCEEDED, v4::REASSEMBLY), (v6::TIME_EXCEEDED, v6::REASSEMBLY));
+    let error = Error { v4, v6, hop_counted, ..Error::default() };
+    error.emit(packet, source, identification, out, egress, DropReason::Fragment)
+}
+
 /// The packet may not be cut, and its way to the real server takes no more than `mtu` bytes. The hop is
 /// counted in the quote, because Linux counts it before it looks at the length.
 ///
@@ -323,7 +340,7 @@ fn may_be_told(packet: &Packet<'_>) -> bool {
         && !packet.destination_mac.is_group()
         && !packet.source().is_unspecified()
         && packet.fragment != Fragment::Later
-        && !packet.is_icmp_error()
+        && !packet.begins_icmp_error()
 }
 
 #[cfg(test)]

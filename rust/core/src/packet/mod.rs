@@ -175,6 +175,14 @@ impl<'a> Packet<'a> {
         self.icmp_type().is_some_and(error)
     }
 
+    /// Whether it is an ICMP message about another packet, or the first fragment of one.
+    #[must_use]
+    pub fn begins_icmp_error(&self) -> bool {
+        let error = if self.is_ipv4() { icmp::v4::is_error } else { icmp::v6::is_error };
+        let begins = self.fragment != Fragment::Later && self.protocol() == self.icmp_protocol();
+        begins && self.payload().first().is_some_and(|kind| error(*kind))
+    }
+
     /// The name of what is wrong with a packet that is [cut short](Packet::cut_short).
     #[must_use]
     pub const fn cut_reason(&self) -> DropReason {

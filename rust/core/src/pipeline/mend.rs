@@ -48,6 +48,19 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         verdict
     }
 
+    /// Gives up the datagrams that are late, and tells who sent the first fragment of those whose first fragment is `ours`.
+    pub(super) fn give_up_late(&mut self, ours: impl Fn(&Packet<'_>) -> bool) {
+        while let Some(late) = self.engine.reassembly.late(self.now) {
+            if let Ok(Parsed::Ip(first)) = parse(&late.frame()) {
+                let first = Packet { end: late.end(), ..first };
+                if ours(&first) {
+                    self.too_late(&first);
+                }
+            }
+            self.engine.reassembly.reuse(late);
+        }
+    }
+
     /// What options alone decide about a packet, if they do: IPv4's, or IPv6's hop-by-hop. A host does not follow its sender's route, and
     /// tells what is wrong with broken ones itself.
     pub(super) fn stopped_by_options(&mut self, packet: &Packet<'_>) -> Option<Verdict> {

@@ -176,15 +176,29 @@ impl Pipeline {
         self.counters.count(Verdict::Drop(DropReason::Truncated));
     }
 
-    /// Lets time pass: connections expire.
-    pub fn advance(&mut self, now: Instant) {
+    /// Lets time pass: connections expire, and datagrams of which some fragment never came. Who sent the first of such a
+    /// one's is told, by a frame written into `egress`.
+    pub fn advance<E: Egress>(&mut self, snapshot: &Snapshot, now: Instant, egress: &mut E) {
+        self.advance_where(snapshot, now, egress, |_| true);
+    }
+
+    /// The same, where some senders are told by another, who had their fragments too: only those are told here whose
+    /// first fragment is `ours`.
+    pub fn advance_where<E: Egress>(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Instant,
+        egress: &mut E,
+        ours: impl Fn(&Packet<'_>) -> bool,
+    ) {
         if let Some(when) = self.purge.filter(|when| *when <= now) {
             self.purge = None;
             self.connections.expire(when);
             self.connections.remove_without_server(when);
         }
         self.connections.expire(now);
-        self.reassembly.forget_old(now);
+        let trace = &mut NoTrace;
+        Passage { engine: self, snapshot, now, egress, trace, origin: Origin::Wire }.give_up_late(ours);
     }
 
     /// After a change that deleted servers has the connections go whose server is not configured, where the

@@ -74,6 +74,25 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         })
     }
 
+    /// The rest of a datagram has not come: its sender is told, about the first fragment. Those of IPv4 that only pass
+    /// through are gathered where a router has counted the hop.
+    pub(super) fn too_late(&mut self, first: &Packet<'_>) -> Verdict {
+        let local = self.network().path(first.destination()) == Some(Path::Local);
+        let sender = if local { Sender::Client } else { Sender::Server };
+        let hop_counted = !local && first.is_ipv4();
+        let reason = DropReason::Fragment;
+        self.refuse(first, sender, "time exceeded", reason, |this, source, way_back| {
+            icmp::reassembly_time_exceeded(
+                first,
+                source,
+                hop_counted,
+                this.identification(),
+                way_back,
+                this.egress,
+            )
+        })
+    }
+
     /// Tells the sender why its packet ends here, by the way back to it; drops for `reason` when it
     /// cannot be told.
     fn refuse(

@@ -1,6 +1,7 @@
 //! One datagram, while fragments of it are missing, and when it is complete.
 
 use super::piece::{Key, Piece};
+use crate::frame::{Frame, Offload};
 use crate::net::InterfaceId;
 use crate::packet::{Fragments, Packet};
 use crate::time::Instant;
@@ -9,7 +10,7 @@ use crate::wire::{ethernet, ipv4, ipv6, set_u16};
 /// Runs of bytes that a datagram's fragments may form before it is complete.
 const RUNS: usize = 128;
 /// Room in front of the payload: link-layer header with a tag, IP header with options or extension headers.
-const HEAD: usize = ethernet::HEADER + ethernet::TAG + ipv6::HEADER_ROOM;
+const HEAD: usize = ethernet::HEADER + ethernet::TAG + ipv6::HEADER_ROOM + ipv6::FRAGMENT_HEADER;
 /// Of the ECN codes seen (RFC 3168 §5.3), a bit each: that somebody does not know ECN, and that somebody was
 /// congested.
 const NOT_CAPABLE: u8 = 1 << 0b00;
@@ -17,14 +18,14 @@ const CONGESTION_EXPERIENCED: u8 = 1 << 0b11;
 
 /// Room for a datagram, used again and again.
 #[derive(Debug, Default)]
-pub(super) struct Store {
+pub struct Store {
     /// The payload from [`HEAD`] on, and the first fragment's headers in front of it.
     pub(super) buffer: Vec<u8>,
     /// The bytes that are there, first and end of each run, in order.
     pub(super) runs: Vec<(u16, u16)>,
 }
 
-/// A complete datagram in a frame. To be given back with [`Reassembly::reuse`].
+/// A complete datagram in a frame. To be given back with [`super::Reassembly::reuse`].
 #[derive(Debug)]
 pub struct Complete {
     pub(super) store: Store,
@@ -40,6 +41,42 @@ impl Complete {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.store.buffer[self.start..]
+    }
+}
+
+impl From<Complete> for Store {
+    fn from(complete: Complete) -> Self {
+        complete.store
+    }
+}
+
+/// The first fragment of a datagram whose time was over before all of it had come. To be given back with
+/// [`super::Reassembly::reuse`].
+#[derive(Debug)]
+pub struct Late {
+    store: Store,
+    head: Head,
+    interface: InterfaceId,
+}
+
+impl Late {
+    /// The fragment's frame as it came, but that it may end in other bytes than were kept of it.
+    #[must_use]
+    pub fn frame(&self) -> Frame<'_> {
+        let bytes = &self.store.buffer[self.head.start()..];
+        Frame { interface: self.interface, bytes, offload: Offload::NONE }
+    }
+
+    /// Where in the frame ends what was kept: of an IPv4 fragment behind which others come, a multiple of 8 bytes.
+    #[must_use]
+    pub const fn end(&self) -> usize {
+        self.head.length + self.head.payload as usize
+    }
+}
+
+impl From<Late> for Store {
+    fn from(late: Late) -> Self {
+        late.store
     }
 }
 
@@ -60,6 +97,8 @@ pub(super) struct Unfinished {
     pub(super) deadline: Instant,
     pub(super) store: Store,
     head: Head,
+    /// The interface that the first fragment came in on.
+    first_on: InterfaceId,
     /// Whether only one fragment has come.
     alone: bool,
     /// Length of the payload, once the last fragment has told it.
@@ -82,6 +121,7 @@ impl Unfinished {
             deadline,
             store,
             head: Head::default(),
+            first_on: InterfaceId(0),
             alone: true,
             total: None,
             longest: 0,
@@ -100,15 +140,22 @@ impl Unfinished {
         self.congestion & NOT_CAPABLE != 0 && self.congestion != NOT_CAPABLE
     }
 
+    /// The datagram, whose last missing fragment came in on `interface`.
     pub(super) fn complete(mut self, interface: InterfaceId) -> Complete {
-        let start = HEAD - self.head.length;
-        self.store.buffer.truncate(HEAD + usize::from(self.total.unwrap_or_default()));
+        let buffer = &mut self.store.buffer;
+        buffer.truncate(HEAD + usize::from(self.total.unwrap_or_default()));
         let dont_fragment = self.dont_fragment == self.longest;
         let congestion = self.congestion & CONGESTION_EXPERIENCED != 0;
-        self.head.finish(&mut self.store.buffer[start..], dont_fragment, congestion);
+        let start = self.head.finish(buffer, dont_fragment, congestion);
         let fragments =
             Fragments { longest: self.longest, identification: self.key.identification, alone: self.alone };
         Complete { store: self.store, start, interface, fragments }
+    }
+
+    /// What came of it: the first fragment, or the buffer alone without that.
+    pub(super) fn first(self) -> Result<Late, Store> {
+        let Self { store, head, first_on: interface, .. } = self;
+        if head.length > 0 { Ok(Late { store, head, interface }) } else { Err(store) }
     }
 
     pub(super) fn add(&mut self, packet: &Packet<'_>, piece: &Piece) -> Added {
@@ -132,21 +179,26 @@ impl Unfinished {
         if piece.last {
             self.total = Some(end);
         }
-        let needed = HEAD + usize::from(end);
+        let place = HEAD + piece.start;
+        // Room for what is not kept, too: the first fragment may have to be read again.
+        let needed = place + packet.end - piece.from;
         let buffer = &mut self.store.buffer;
         if buffer.len() < needed {
             buffer.resize(needed, 0);
         }
-        buffer[HEAD + piece.start..needed]
-            .copy_from_slice(&packet.bytes[piece.from..piece.from + piece.length]);
+        let kept = &packet.bytes[piece.from..piece.from + piece.length];
+        buffer[place..place + kept.len()].copy_from_slice(kept);
         let length = packet.ip_length() as u16;
         self.longest = self.longest.max(length);
         if packet.is_ipv4() && packet.dont_fragment {
             self.dont_fragment = self.dont_fragment.max(length);
         }
         self.congestion |= 1 << (packet.tos & 3);
-        if piece.start == 0 && !self.head.take(packet, piece.from, &mut self.store.buffer) {
-            return Added::Refused;
+        if piece.start == 0 {
+            self.first_on = packet.interface;
+            if !self.head.take(packet, piece, &mut self.store.buffer) {
+                return Added::Refused;
+            }
         }
         Added::Kept
     }
@@ -166,49 +218,68 @@ impl Unfinished {
     }
 }
 
-/// The first fragment's headers, which end where the payload begins.
+/// The first fragment's headers, which end where the payload begins: IPv6's fragment header is the last of them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     /// From the frame's first byte; 0 while the first fragment has not come.
     length: usize,
     /// Length of the link-layer header.
     link: usize,
+    /// Length of the first fragment's payload.
+    payload: u16,
 }
 
 impl Head {
-    /// Copies the headers in front of the payload, IPv6's fragment header left out. False when there is no
-    /// room for them.
-    fn take(&mut self, packet: &Packet<'_>, payload: usize, buffer: &mut [u8]) -> bool {
-        let kept = if packet.is_ipv4() { payload } else { payload - ipv6::FRAGMENT_HEADER };
-        if kept > HEAD {
+    /// Copies the headers in front of the payload. False when there is no room for them.
+    fn take(&mut self, packet: &Packet<'_>, piece: &Piece, buffer: &mut [u8]) -> bool {
+        if piece.from > HEAD {
             return false;
         }
-        *self = Self { length: kept, link: packet.network };
-        buffer[HEAD - kept..HEAD].copy_from_slice(&packet.bytes[..kept]);
-        if !packet.is_ipv4() {
-            let next = packet.bytes[packet.fragment_header];
-            let header = &mut buffer[HEAD - kept + packet.network..HEAD];
-            let field = last_next_field(header);
-            header[field] = next;
-        }
+        *self = Self { length: piece.from, link: packet.network, payload: piece.length as u16 };
+        buffer[self.start()..HEAD].copy_from_slice(&packet.bytes[..piece.from]);
         true
     }
 
-    /// Writes what the whole datagram's header says otherwise than the first fragment's.
-    fn finish(&self, frame: &mut [u8], dont_fragment: bool, congestion: bool) {
-        let datagram = &mut frame[self.link..];
-        let length = datagram.len();
-        if congestion {
-            datagram[1] |= if datagram[0] >> 4 == 4 { 0x03 } else { 0x30 };
+    /// Where in the buffer the frame begins.
+    const fn start(&self) -> usize {
+        HEAD - self.length
+    }
+
+    /// Writes what the whole datagram's header says otherwise than the first fragment's; returns where its frame
+    /// begins.
+    fn finish(&self, buffer: &mut [u8], dont_fragment: bool, congestion: bool) -> usize {
+        let mut start = self.start();
+        if !is_ipv4(&buffer[start + self.link..]) {
+            start += ipv6::FRAGMENT_HEADER;
+            remove_fragment_header(&mut buffer[self.start()..HEAD], self.link);
         }
-        if datagram[0] >> 4 == 4 {
+        let datagram = &mut buffer[start + self.link..];
+        let length = datagram.len();
+        if is_ipv4(datagram) {
+            datagram[1] |= if congestion { 0x03 } else { 0 };
             set_u16(datagram, 2, length as u16);
             set_u16(datagram, 6, if dont_fragment { ipv4::DONT_FRAGMENT } else { 0 });
             ipv4::set_checksum(datagram);
         } else {
+            datagram[1] |= if congestion { 0x30 } else { 0 };
             set_u16(datagram, 4, (length - ipv6::HEADER) as u16);
         }
+        start
     }
+}
+
+const fn is_ipv4(datagram: &[u8]) -> bool {
+    datagram[0] >> 4 == 4
+}
+
+/// Moves headers, of which the first `link` bytes are the link layer's, to where the fragment header behind them ends.
+fn remove_fragment_header(headers: &mut [u8], link: usize) {
+    let fragment_header = headers.len() - ipv6::FRAGMENT_HEADER;
+    let next = headers[fragment_header];
+    headers.copy_within(..fragment_header, ipv6::FRAGMENT_HEADER);
+    let kept = &mut headers[link + ipv6::FRAGMENT_HEADER..];
+    let field = last_next_field(kept);
+    kept[field] = next;
 }
 
 /// Where the byte stands that names what follows all of these headers.

@@ -1,6 +1,6 @@
 //! Putting fragments together again (RFC 815, RFC 8200 §4.5), as a Linux host does: a datagram with an overlap is
-//! given up, a repeated fragment is ignored, an unfinished datagram is forgotten after half a minute (IPv4) or a
-//! minute (IPv6).
+//! given up, a repeated fragment is ignored, an unfinished datagram is late after half a minute (IPv4) or a
+//! minute (IPv6): then its sender is to be told ([`Reassembly::late`]).
 //!
 //! There is room for [`DATAGRAMS`] unfinished datagrams, and for [`MEMORY`] bytes of them; the oldest make room for
 //! others. Buffers are kept for the next datagrams.
@@ -10,8 +10,8 @@ mod piece;
 
 use crate::packet::Packet;
 use crate::time::{Duration, Instant};
-pub use datagram::Complete;
-use datagram::{Added, Store, Unfinished};
+use datagram::{Added, Unfinished};
+pub use datagram::{Complete, Late, Store};
 use piece::{Piece, stands_apart};
 
 /// Unfinished datagrams of one worker.
@@ -48,12 +48,13 @@ pub enum Reassembled {
 impl Reassembly {
     /// Takes a fragment.
     pub fn add(&mut self, packet: &Packet<'_>, now: Instant) -> Reassembled {
-        self.forget_old(now);
         if stands_apart(packet) {
             return Reassembled::Apart;
         }
         let Some(piece) = Piece::of(packet) else { return Reassembled::Refused };
-        let place = self.datagrams.iter().position(|datagram| datagram.key == piece.key);
+        // One that is late is completed no more.
+        let awaited = |datagram: &Unfinished| datagram.key == piece.key && datagram.deadline > now;
+        let place = self.datagrams.iter().position(awaited);
         let place = place.unwrap_or_else(|| self.begin(&piece, now));
         let datagram = &mut self.datagrams[place];
         match datagram.add(packet, &piece) {
@@ -75,15 +76,21 @@ impl Reassembly {
         Reassembled::Complete(self.datagrams.swap_remove(place).complete(packet.interface))
     }
 
-    /// Takes the buffer of a datagram back.
-    pub fn reuse(&mut self, complete: Complete) {
-        self.keep(complete.store);
+    /// Takes the buffer of a datagram back, complete or late.
+    pub fn reuse(&mut self, used: impl Into<Store>) {
+        self.keep(used.into());
     }
 
-    /// Forgets what was not completed in time.
-    pub fn forget_old(&mut self, now: Instant) {
-        while let Some(place) = self.datagrams.iter().position(|datagram| datagram.deadline <= now) {
-            self.forget(place);
+    /// Gives up one datagram that was not completed in time, in the order in which their times were over; those without
+    /// their first fragment are forgotten on the way. `None` when no other is late.
+    pub fn late(&mut self, now: Instant) -> Option<Late> {
+        loop {
+            let late = self.datagrams.iter().enumerate().filter(|(_, datagram)| datagram.deadline <= now);
+            let (place, _) = late.min_by_key(|(_, datagram)| (datagram.deadline, datagram.number))?;
+            match self.datagrams.swap_remove(place).first() {
+                Ok(late) => return Some(late),
+                Err(store) => self.keep(store),
+            }
         }
     }
 
@@ -131,7 +138,7 @@ mod tests {
     use crate::frame::{Frame, Offload};
     use crate::net::{InterfaceId, Protocol};
     use crate::packet::{Fragment, Parsed, parse};
-    use crate::wire::{ipv4, ipv6};
+    use crate::wire::{ipv4, ipv6, set_u16, u16_at};
     use proptest::prelude::*;
 
     /// A UDP packet's fragments, cut behind these places of its payload, as frames.
@@ -338,6 +345,49 @@ mod tests {
         assert!(matches!(reassembly.add(&packet(&last(0)), at(6)), Reassembled::Kept));
         assert!(matches!(reassembly.add(&packet(&last(80)), at(31)), Reassembled::Complete(_)));
         assert!(matches!(reassembly.add(&packet(&last(36)), at(32)), Reassembled::Kept), "too late");
+    }
+
+    #[test]
+    fn what_is_late_is_its_first_fragment_in_the_order_of_time() {
+        let data = payload(64);
+        let piece =
+            |identification, place: usize| fragments(&data, &[16, 32], identification).swap_remove(place);
+        let mut reassembly = Reassembly::default();
+        // Number, place and second of the fragments; the first of number 3 never comes.
+        for (identification, place, second) in [(1, 1, 0), (2, 0, 5), (3, 1, 6), (1, 0, 20), (4, 0, 29)] {
+            let added = reassembly.add(&packet(&piece(identification, place)), at(second));
+            assert!(matches!(added, Reassembled::Kept), "{identification}");
+        }
+        assert!(reassembly.late(at(29)).is_none());
+        let mut told = Vec::new();
+        while let Some(late) = reassembly.late(at(36)) {
+            let first = packet(late.frame().bytes);
+            assert_eq!(first.fragment, Fragment::First);
+            assert_eq!(&late.frame().bytes[..late.end()], &piece(told.len() as u16 + 1, 0)[..]);
+            told.push(u16_at(first.datagram(), 4));
+            reassembly.reuse(late);
+        }
+        assert_eq!(told, [1, 2]);
+        assert_eq!(reassembly.datagrams.len(), 1);
+        let last = reassembly.add(&packet(&piece(4, 1)), at(59));
+        assert!(matches!(last, Reassembled::Kept), "begun anew: {last:?}");
+    }
+
+    #[test]
+    fn of_a_late_fragment_is_told_what_was_kept() {
+        let mut uneven = fragments(&payload(64), &[16], 7).swap_remove(0);
+        uneven.extend([0xaa; 5]);
+        set_u16(&mut uneven[14..], 2, 20 + 21);
+        ipv4::set_checksum(&mut uneven[14..34]);
+        let padded = fragment6(Protocol::UDP, 0, true, 24);
+        let mut reassembly = Reassembly::default();
+        for (frame, kept) in [(&uneven, uneven.len() - 5), (&padded, padded.len())] {
+            assert!(matches!(reassembly.add(&packet(frame), at(0)), Reassembled::Kept));
+            let late = reassembly.late(at(60)).expect("late");
+            assert_eq!(late.end(), kept);
+            assert_eq!(late.frame().bytes[..kept], frame[..kept], "headers and all");
+            assert_eq!(packet(late.frame().bytes).fragment, Fragment::First);
+        }
     }
 
     #[test]

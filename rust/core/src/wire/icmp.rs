@@ -23,6 +23,8 @@ pub mod v4 {
     pub const ECHO_REQUEST: u8 = 8;
     /// The time to live ended.
     pub const TIME_EXCEEDED: u8 = 11;
+    /// Time exceeded: while fragments were awaited.
+    pub const REASSEMBLY: u8 = 1;
 
     /// Whether messages of this type are about another packet: nobody answers those.
     #[must_use]
@@ -49,6 +51,8 @@ pub mod v6 {
     pub const PACKET_TOO_BIG: u8 = 2;
     /// The hop limit ended.
     pub const TIME_EXCEEDED: u8 = 3;
+    /// Time exceeded: while fragments were awaited.
+    pub const REASSEMBLY: u8 = 1;
     /// A header says what the host does not understand.
     pub const PARAMETER_PROBLEM: u8 = 4;
     /// Parameter problem: the protocol.
