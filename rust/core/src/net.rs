@@ -77,6 +77,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// No address and no port: what is still to be filled in.
+    pub const UNSPECIFIED: Self = Self::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
     /// The endpoint of `address` and `port`.
     #[must_use]
     pub const fn new(address: IpAddr, port: u16) -> Self {

@@ -1,6 +1,6 @@
 //! One connection: both tuples of it, its real server, its state and its clock.
 
-use super::{Direction, Event, Rules, State, TemplateId};
+use super::{ConnectionView, Direction, Event, Rules, State, TemplateId};
 use crate::net::{Endpoint, FlowKey, Protocol};
 use crate::service::{Method, RealServer, Statistics};
 use crate::time::{Duration, Instant};
@@ -142,6 +142,22 @@ impl Connection {
         self.state.is_established() || outbound && self.state == State::Udp
     }
 
+    /// What it looks like at `now`.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> ConnectionView {
+        ConnectionView {
+            protocol: self.protocol,
+            client: self.client,
+            destination: self.destination,
+            server: self.server_endpoint,
+            method: self.method,
+            state: self.state,
+            active: self.state.is_active(),
+            expires: self.deadline.since(now),
+            in_packets: self.in_packets,
+        }
+    }
+
     /// The packet's tuple, seen from the client.
     pub(super) const fn inbound_key(&self) -> FlowKey {
         FlowKey { protocol: self.protocol, source: self.client, destination: self.destination }
@@ -164,46 +180,5 @@ impl Drop for Connection {
             self.server.set_over(false);
         }
         self.server.unbind(self.state.is_active(), self.deadline);
-    }
-}
-
-/// A connection as it is shown to somebody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionView {
-    /// The transport protocol.
-    pub protocol: Protocol,
-    /// CIP and its port.
-    pub client: Endpoint,
-    /// VIP and its port.
-    pub destination: Endpoint,
-    /// RIP and the server's port.
-    pub server: Endpoint,
-    /// How packets reach the server.
-    pub method: Method,
-    /// Its state.
-    pub state: State,
-    /// Whether its server counts it as active.
-    pub active: bool,
-    /// What is left of its life, if no packet comes.
-    pub expires: Duration,
-    /// Packets from the client so far.
-    pub in_packets: u32,
-}
-
-impl Connection {
-    /// What it looks like at `now`.
-    #[must_use]
-    pub fn view(&self, now: Instant) -> ConnectionView {
-        ConnectionView {
-            protocol: self.protocol,
-            client: self.client,
-            destination: self.destination,
-            server: self.server_endpoint,
-            method: self.method,
-            state: self.state,
-            active: self.state.is_active(),
-            expires: self.deadline.since(now),
-            in_packets: self.in_packets,
-        }
     }
 }

@@ -6,12 +6,11 @@ use super::index::Index;
 use super::page::{Cursor, Filter, Page};
 use super::slab::Slab;
 use super::template::Templates;
-use super::thinning::Turns;
+use super::thinning::{Turns, share_of};
 use super::wheel::Wheel;
-use super::{Connection, ConnectionId, ConnectionView, Event, TemplateId, TemplateKey};
+use super::{Connection, ConnectionId, ConnectionView, Event, Rules, TemplateId, TemplateKey};
 use crate::net::{Endpoint, FlowKey};
 use crate::service::RealServer;
-use crate::settings::Timeouts;
 use crate::time::{Duration, Instant};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -31,15 +30,6 @@ pub struct Found {
     pub outbound: bool,
 }
 
-/// What the state machines go by.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules<'a> {
-    /// How long connections are kept.
-    pub timeouts: &'a Timeouts,
-    /// Whether TCP connections count as established later.
-    pub secure_tcp: bool,
-}
-
 /// The connections of one worker, and the persistence templates that they are made from.
 #[derive(Debug)]
 pub struct ConnectionTable {
@@ -48,8 +38,8 @@ pub struct ConnectionTable {
     pub(super) index: Index,
     hash_key: (u64, u64),
     wheel: Wheel,
-    pub(super) templates: Templates,
-    pub(super) turns: Turns,
+    templates: Templates,
+    turns: Turns,
 }
 
 impl ConnectionTable {
@@ -200,6 +190,21 @@ impl ConnectionTable {
             }
         }
         self.templates.remove_without_server(now);
+    }
+
+    /// Drops what is dispensable of a share of the connections and templates (`drop_entry`); `lot` draws a number.
+    pub(crate) fn thin_out(&mut self, mut lot: impl FnMut() -> u64, now: Instant) {
+        let places = u64::from(self.slab.places());
+        for _ in 0..share_of(places, &mut lot) {
+            let place = (lot() % places) as u32;
+            if self.slab.at(place).is_some_and(|c| c.is_dispensable(&mut self.turns, now)) {
+                self.remove(place, now, true);
+            }
+        }
+        let places = u64::from(self.templates.places());
+        for _ in 0..share_of(places, &mut lot) {
+            self.templates.drop_unproven((lot() % places) as u32, now);
+        }
     }
 
     /// The connections that `filter` asks for among the next `places` of the table at most, as they look at `now`.

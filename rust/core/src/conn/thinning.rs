@@ -1,7 +1,7 @@
 //! The defence `drop_entry`: each second a thirty-second part of the table, drawn by lot, is looked at, and
 //! what is half-open or idle there goes, so that a flood does not fill the memory.
 
-use super::{Connection, ConnectionTable, SctpState, State, TcpState};
+use super::{Connection, SctpState, State, TcpState};
 use crate::time::{Duration, Instant};
 
 /// One of so many entries is looked at.
@@ -27,30 +27,14 @@ impl Turns {
     }
 }
 
-impl ConnectionTable {
-    /// Looks at a share of the connections and templates; `lot` draws a number.
-    pub(crate) fn thin_out(&mut self, mut lot: impl FnMut() -> u64, now: Instant) {
-        let places = u64::from(self.slab.places());
-        for _ in 0..share_of(places, &mut lot) {
-            let place = (lot() % places) as u32;
-            if self.slab.at(place).is_some_and(|c| c.is_dispensable(&mut self.turns, now)) {
-                self.remove(place, now, true);
-            }
-        }
-        let places = u64::from(self.templates.places());
-        for _ in 0..share_of(places, &mut lot) {
-            self.templates.drop_unproven((lot() % places) as u32, now);
-        }
-    }
-}
-
 /// A thirty-second of `places`, its fraction by lot.
-fn share_of(places: u64, lot: &mut impl FnMut() -> u64) -> u64 {
+pub(super) fn share_of(places: u64, lot: &mut impl FnMut() -> u64) -> u64 {
     (places + lot() % SHARE) / SHARE
 }
 
 impl Connection {
-    fn is_dispensable(&self, turns: &mut Turns, now: Instant) -> bool {
+    /// Whether the defence may do without it.
+    pub(super) fn is_dispensable(&self, turns: &mut Turns, now: Instant) -> bool {
         match self.state {
             State::Tcp(TcpState::SynReceived | TcpState::SynAck)
             | State::Sctp(SctpState::Init1 | SctpState::Init) => true,

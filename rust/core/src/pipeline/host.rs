@@ -5,48 +5,14 @@ use super::{Origin, Passage, too_big};
 use crate::conn::SctpEvent;
 use crate::forward::related::{self, Quote, Translation};
 use crate::forward::{Rewrite, host, masquerade};
-use crate::frame::{Egress, Frame, Offload};
+use crate::frame::Egress;
 use crate::net::{Endpoint, InterfaceId, Protocol};
 use crate::network::Path;
-use crate::packet::{Fragments, Packet};
+use crate::packet::Packet;
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::Arp;
 use crate::wire::ndp::{self, Neighbour};
-
-/// A frame for the host, in place of the one that was processed.
-#[derive(Debug, Default)]
-pub(super) struct HostFrame {
-    bytes: Vec<u8>,
-    interface: Option<InterfaceId>,
-    offload: Offload,
-    fragments: Option<Fragments>,
-}
-
-impl HostFrame {
-    pub(super) const fn clear(&mut self) {
-        self.interface = None;
-    }
-
-    pub(super) fn get(&self) -> Option<Frame<'_>> {
-        self.interface.map(|interface| Frame { interface, bytes: &self.bytes, offload: self.offload })
-    }
-
-    /// What it was put together from, if it came in fragments.
-    pub(super) fn fragments(&self) -> Option<Fragments> {
-        self.fragments.filter(|_| self.interface.is_some())
-    }
-
-    /// Takes a copy of the packet's frame, which may be changed.
-    pub(super) fn copy(&mut self, packet: &Packet<'_>) -> &mut [u8] {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(&packet.bytes[..packet.end]);
-        self.interface = Some(packet.interface);
-        self.offload = packet.offload;
-        self.fragments = packet.reassembled;
-        &mut self.bytes
-    }
-}
 
 impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// Leaves a packet to the host's own stack, or, where no host has the address, answers as one.

@@ -9,6 +9,7 @@
 
 mod defence;
 mod host;
+mod host_frame;
 mod mend;
 mod refuse;
 mod related;
@@ -31,8 +32,7 @@ use crate::trace::{NoTrace, Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv6;
 use defence::{Defences, Lots};
-use host::HostFrame;
-use schedule::Known;
+use host_frame::HostFrame;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -301,17 +301,17 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             return self.port_unreachable(packet, DropReason::NoConnection);
         }
         if let Some(found) = found {
-            match self.known(packet, found) {
-                Known::Follow => {
+            match self.still_holds(packet, found) {
+                Ok(true) => {
                     let state = self.engine.connections.get(found.id).state().name();
                     self.trace.stage(&Stage::Connection { state });
                     return self.inbound(packet, found);
                 }
-                Known::Forget => self.engine.connections.expire_now(found.id, self.now),
-                Known::Drop(reason) => return Verdict::Drop(reason),
+                Ok(false) => self.engine.connections.expire_now(found.id, self.now),
+                Err(reason) => return Verdict::Drop(reason),
             }
         }
-        self.unknown(packet)
+        self.begin(packet)
     }
 
     /// Client to server: counted, its state advanced, sent by the connection's method.

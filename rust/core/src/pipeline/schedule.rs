@@ -13,16 +13,6 @@ use crate::verdict::{DropReason, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What becomes of a packet of a known connection.
-pub(super) enum Known {
-    /// It goes the connection's way.
-    Follow,
-    /// The connection is forgotten and the packet treated as if there had been none.
-    Forget,
-    /// It ends here.
-    Drop(DropReason),
-}
-
 /// A connection that was just made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admitted {
@@ -32,27 +22,28 @@ pub(super) struct Admitted {
 }
 
 impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
-    /// What a packet from a client may do with its connection: one that opens may start another, and a
-    /// server that is gone ends it.
-    pub(super) fn known(&self, packet: &Packet<'_>, found: Found) -> Known {
+    /// Whether a client's packet goes the way of the connection that it found. If not, that connection is to be
+    /// forgotten, and the packet treated as if there had been none: one that opens may start another, and a server that is
+    /// gone may end it.
+    pub(super) fn still_holds(&self, packet: &Packet<'_>, found: Found) -> Result<bool, DropReason> {
         let settings = &self.snapshot.settings;
         let connection = self.engine.connections.get(found.id);
         let server = connection.server();
         if opens_anew(packet) {
             let drained = settings.expire_nodest_conn && server.weight() == 0;
             if drained || may_be_reused(connection, settings.conn_reuse_mode) {
-                return Known::Forget;
+                return Ok(false);
             }
         }
         match (server.is_available(), settings.expire_nodest_conn) {
-            (true, _) => Known::Follow,
-            (false, true) => Known::Forget,
-            (false, false) => Known::Drop(DropReason::ServerGone),
+            (true, _) => Ok(true),
+            (false, true) => Ok(false),
+            (false, false) => Err(DropReason::ServerGone),
         }
     }
 
     /// A packet of no connection: it may start one.
-    pub(super) fn unknown(&mut self, packet: &Packet<'_>) -> Verdict {
+    pub(super) fn begin(&mut self, packet: &Packet<'_>) -> Verdict {
         let Some(service) = self.service(&packet.flow) else {
             return self.stray(packet);
         };

@@ -1,16 +1,18 @@
 //! All virtual services: an immutable snapshot that a worker reads, and how the next one is made.
 
-use super::find::Servers;
 use super::ranges::Ranges;
+use super::servers::Servers;
 use super::statistics::Passes;
 use super::trash::Trash;
 use super::{
-    Account, Edit, RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, Statistics, VirtualService,
+    Account, Edit, Encapsulation, RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, Statistics,
+    VirtualService,
 };
 use crate::net::{Endpoint, Protocol};
 use crate::time::Instant;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Where FTP servers take commands. Their data connections come to and from other ports, which is why this one is
@@ -136,7 +138,25 @@ impl ServiceTable {
         }
     }
 
+    /// Of these tunnels, the first that a server at `address` takes.
+    #[must_use]
+    pub fn tunnel_to(
+        &self,
+        address: IpAddr,
+        kinds: impl Iterator<Item = Encapsulation>,
+    ) -> Option<Encapsulation> {
+        self.servers.tunnel_to(address, kinds)
+    }
+
+    /// Whether a packet from `source` comes from a masqueraded server, at the port where it serves. Those of
+    /// marks serve any protocol.
+    #[must_use]
+    pub fn is_masqueraded(&self, protocol: Protocol, source: Endpoint) -> bool {
+        self.servers.is_masqueraded(protocol, source)
+    }
+
     /// Its servers, by their addresses.
+    #[cfg(test)]
     pub(super) fn servers(&self) -> &Servers {
         &self.servers
     }

@@ -6,8 +6,7 @@
 //!
 //! A change may bring thousands back at once, so each is found by its name.
 
-use super::virtual_service::Account;
-use super::{RealServer, ServerId, ServiceKey, VirtualService};
+use super::{Account, RealServer, ServerId, ServiceKey, VirtualService};
 use crate::net::Endpoint;
 use crate::time::{Duration, Instant};
 use foldhash::fast::RandomState;

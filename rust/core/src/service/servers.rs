@@ -1,7 +1,7 @@
 //! Which servers a packet's addresses name, beside the service that it is for: found by hash, because a stranger may
 //! ask as often as he likes.
 
-use super::{Encapsulation, Method, RealServer, ServiceTable};
+use super::{Encapsulation, Method, RealServer};
 use crate::net::{Endpoint, Protocol};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -41,6 +41,22 @@ impl Servers {
             Method::Gatewaying => {}
         }
     }
+
+    /// Of these tunnels, the first that a server at `address` takes.
+    pub(super) fn tunnel_to(
+        &self,
+        address: IpAddr,
+        mut kinds: impl Iterator<Item = Encapsulation>,
+    ) -> Option<Encapsulation> {
+        kinds.find(|kind| self.tunnels.contains_key(&(address, *kind)))
+    }
+
+    /// Whether a packet from `source` comes from a masqueraded server, at the port where it serves. Those of
+    /// marks serve any protocol.
+    pub(super) fn is_masqueraded(&self, protocol: Protocol, source: Endpoint) -> bool {
+        let of = |protocol| self.masqueraded.contains_key(&(protocol, source));
+        of(protocol) || of(Protocol::ANY)
+    }
 }
 
 fn take<T: Eq + Hash>(counts: &mut Counts<T>, key: T) {
@@ -52,29 +68,9 @@ fn take<T: Eq + Hash>(counts: &mut Counts<T>, key: T) {
     }
 }
 
-impl ServiceTable {
-    /// Of these tunnels, the first that a server at `address` takes.
-    #[must_use]
-    pub fn tunnel_to(
-        &self,
-        address: IpAddr,
-        mut kinds: impl Iterator<Item = Encapsulation>,
-    ) -> Option<Encapsulation> {
-        kinds.find(|kind| self.servers().tunnels.contains_key(&(address, *kind)))
-    }
-
-    /// Whether a packet from `source` comes from a masqueraded server, at the port where it serves. Those of
-    /// marks serve any protocol.
-    #[must_use]
-    pub fn is_masqueraded(&self, protocol: Protocol, source: Endpoint) -> bool {
-        let of = |protocol| self.servers().masqueraded.contains_key(&(protocol, source));
-        of(protocol) || of(Protocol::ANY)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Edit, ServerSpec, ServiceKey, ServiceSpec};
+    use super::super::{Edit, ServerSpec, ServiceKey, ServiceSpec, ServiceTable};
     use super::*;
     use crate::time::Instant;
     use proptest::prelude::*;
