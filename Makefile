@@ -1,5 +1,5 @@
 # The commands of this checkout. `make` lists them.
-.PHONY: help setup demo test storm lint wheel man clean
+.PHONY: help setup demo test storm load lint wheel man clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -34,6 +34,9 @@ storm: setup ## look for what breaks with millions of random packets, others eac
 	cargo test --package fastlvs-core --locked
 	.venv/bin/pytest -q --hypothesis-profile=default --hypothesis-seed=random tests/property
 	.venv/bin/python tests/property/storm.py --frames 1000000 --seed $$(date +%s)
+
+load: setup ## measure a director with 10,000 services and under floods (3 minutes; LOAD="--help" lists the options)
+	.venv/bin/python tests/lab/load.py $(LOAD)
 
 lint: setup ## formatting, lints and types, warnings refused
 	cargo fmt --all --check
