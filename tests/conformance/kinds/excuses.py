@@ -17,6 +17,7 @@ from kinds.frames import (
     ICMPV6,
     IPIP,
     IPV6,
+    SCTP,
     TCP,
     UDP,
     Ip,
@@ -27,7 +28,7 @@ from kinds.frames import (
 VANISHED = "ICMPv6 errors of masqueraded servers vanish: summed without the pseudo-header"
 TOLD_MTU = "the MTU told about a tunnel is the one before, and less its IP header alone"
 NOT_TOLD = "what is too long behind a tunnel with IPv6 goes there all the same"
-FIXED_PLACE = "TCP flags behind IPv6 extension headers are read where there are none"
+FIXED_PLACE = "TCP flags and SCTP chunks behind IPv6 extension headers are read where there are none"
 STRAY_FLAG = "the length of an IPv6 fragment is taken for IPv4 flags, of which one is: don't fragment"
 
 TUNNELS = (IPIP, IPV6, UDP, GRE)
@@ -58,7 +59,7 @@ class Excuses:
 
     def __init__(self) -> None:
         self.extended: set[object] = set()
-        """Clients of TCP connections with extension headers: address and port."""
+        """Clients of TCP and SCTP connections with extension headers: address and port."""
         self.unsent: list[Unsent] = []
         self.narrow: dict[object, int] = {}
         """Ends of tunnels with the MTU that was told about one with IPv6 in it or around it."""
@@ -70,7 +71,8 @@ class Excuses:
         self.said = None
         packet = Ip.parse(frame[ETHERNET:])
         segment = packet and packet.version == 6 and packet.behind_authentication()
-        if segment and segment.protocol == TCP and segment.transport > 40 and len(segment.payload) >= 4:
+        has_state = segment and segment.protocol in (TCP, SCTP)
+        if segment and has_state and segment.transport > 40 and len(segment.payload) >= 4:
             source, destination = struct.unpack("!HH", segment.payload[:4])
             self.extended.add((segment.source, source))
             self.extended.add((segment.destination, destination))

@@ -224,6 +224,8 @@ class Host:
 
     def _gather(self, packet: Ip, identification: int, leg: str) -> list[Sent]:
         """Keeps a fragment that nobody put together with the others before, until they are there."""
+        if packet.version == 6 and (wrong := _wrong_in_fragment(packet)):
+            return self._error(packet, leg, 4, *wrong)
         protocol = packet.protocol if packet.version == 4 else 0
         name = packet.source, packet.destination, identification, protocol
         gathered = self.gathered.setdefault(name, Gathered(leg, self.now + PATIENCE[packet.version]))
@@ -305,7 +307,7 @@ class Host:
         body = packet.payload
         if packet.source.is_unspecified or packet.source.is_multicast:
             return []
-        if packet.fragment and packet.fragment[0]:
+        if packet.version == 4 and packet.fragment and packet.fragment[0]:
             return []
         if packet.protocol == ICMP and (not body or body[0] in ICMP_ERRORS):
             return []
@@ -397,6 +399,16 @@ def _wrong_in_option(option: bytes) -> int:
                 return 3
             return 0 if kind == 0 or pointer + 7 <= length else 2
     return 0
+
+
+def _wrong_in_fragment(packet: Ip) -> tuple[int, int] | None:
+    """Code and pointer of the parameter problem that an IPv6 fragment has, if it has one (RFC 8200 §4.5)."""
+    offset, more, _ = packet.fragment or (0, False, 0)
+    needed = {TCP: 20, UDP: 8, ICMPV6: 8}.get(packet.protocol, 1)
+    if offset == 0 and len(packet.payload) < needed:
+        return 3, 0
+    uneven = (len(packet.data) - packet.fragment_header) % 8
+    return (0, 4) if more and uneven else None
 
 
 def _next_header_field(packet: Ip) -> int:

@@ -71,8 +71,6 @@ pub(super) struct Cut {
     /// The longest fragment allowed, where the way's MTU allows a longer one: a packet that came in
     /// fragments leaves in fragments that are no longer.
     pub(super) longest: Longest,
-    /// Whether it came in a single fragment, and leaves in one.
-    pub(super) alone: bool,
     /// What IPv6 fragments are told apart by; without it, an IPv6 packet is not cut.
     pub(super) identification: Option<u32>,
     /// Whether an IPv4 packet is cut in spite of its "don't fragment".
@@ -91,8 +89,8 @@ pub(super) enum Longest {
     AsCame(u16),
     /// The same, but what fits is not cut.
     IfCut(u16),
-    /// No longer than those, or than what every IPv6 link takes: other bytes stand in front now, and the
-    /// pieces that came cannot go on as they are.
+    /// No longer than those, or than what every IPv6 link takes: there are no pieces that could go on as they
+    /// came, since other bytes stand in front now, or since it came in one.
     Anew(u16),
 }
 
@@ -102,7 +100,6 @@ impl Cut {
         let fragments = packet.reassembled;
         Self {
             longest: fragments.map_or(Longest::Any, |f| Longest::AsCame(f.longest)),
-            alone: fragments.is_some_and(|f| f.alone),
             identification: fragments.map(|f| f.identification),
             forced: fragments.is_some() || packet.is_ipv4() && packet.is_icmp_error(),
             dont_fragment: fragments.is_some() && packet.is_ipv4() && packet.dont_fragment,
@@ -138,9 +135,6 @@ impl Datagram<'_> {
         }
         match self.cut.identification {
             _ if self.header[0] >> 4 == 4 => self.emit_cut_v4(payload, mtu, link, egress),
-            Some(identification) if self.cut.alone => {
-                self.emit_cut_v6(payload, link.out.mtu as usize, identification, link, egress)
-            }
             Some(identification) => self.emit_cut_v6(payload, mtu, identification, link, egress),
             None => Err(DropReason::TooBig),
         }

@@ -20,8 +20,8 @@ use std::net::IpAddr;
 /// where the protocol has them.
 ///
 /// # Errors
-/// Those of the module, and the egress's own; [`DropReason::Fragment`] for fragments, most of which
-/// carry no port, and [`DropReason::NoRoute`] when packet and rewrite are of different families.
+/// Those of the module, and the egress's own; [`DropReason::Fragment`] for fragments that carry no port,
+/// and [`DropReason::NoRoute`] when packet and rewrite are of different families.
 pub fn emit<E: Egress + ?Sized>(
     packet: &Packet<'_>,
     rewrite: &Rewrite,
@@ -98,7 +98,7 @@ fn send<E: Egress + ?Sized>(
 
 /// Whether the packet has what is to be rewritten.
 fn check(packet: &Packet<'_>, rewrite: &Rewrite) -> Result<(), DropReason> {
-    if packet.fragment != Fragment::Whole {
+    if packet.fragment == Fragment::Later {
         return Err(DropReason::Fragment);
     }
     if packet.cut_short {
@@ -236,10 +236,27 @@ mod tests {
     }
 
     #[test]
-    fn fragments_and_other_families_are_refused() {
+    fn a_first_fragment_is_translated_where_its_header_is_whole() {
+        let (syn, out, mut sent) = (packet(&SYN), out(InterfaceId(7), 1500), Capture::default());
+        let rewrite =
+            Rewrite { source: syn.flow.source, destination: Endpoint::new(syn.destination(), 8080) };
+        emit(&syn, &rewrite, &out, &mut sent).unwrap();
+        let mut first = SYN;
+        first[20] = 0x20;
+        ipv4::set_checksum(&mut first[14..34]);
+        emit(&packet(&first), &rewrite, &out, &mut sent).unwrap();
+        assert_eq!(sent.frames[0].1[34..], sent.frames[1].1[34..], "ports and checksum");
+        first[17] = 39;
+        ipv4::set_checksum(&mut first[14..34]);
+        let cut = emit(&packet(&first), &rewrite, &out, &mut sent);
+        assert_eq!(cut, Err(DropReason::MalformedTcp));
+    }
+
+    #[test]
+    fn later_fragments_and_other_families_are_refused() {
         let (syn, out, mut sent) = (packet(&SYN), out(InterfaceId(7), 1500), Capture::default());
         let rewrite = Rewrite { source: syn.flow.source, destination: syn.flow.destination };
-        let fragment = Packet { fragment: Fragment::First, ..syn };
+        let fragment = Packet { fragment: Fragment::Later, ..syn };
         assert_eq!(emit(&fragment, &rewrite, &out, &mut sent), Err(DropReason::Fragment));
         let mixed = Rewrite { destination: "[2001:db8::1]:80".parse().unwrap(), ..rewrite };
         assert_eq!(emit(&syn, &mixed, &out, &mut sent), Err(DropReason::NoRoute));

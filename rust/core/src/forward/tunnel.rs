@@ -118,12 +118,16 @@ pub fn emit<E: Egress + ?Sized>(
         let (header, encapsulation) = outer[..overhead].split_at(outer_ip(tunnel.destination));
         let [first, second, third] = piece.runs();
         let own = Cut::of(packet);
+        let alone = packet.reassembled.is_some_and(|fragments| fragments.alone);
         let same_family = packet.is_ipv4() == tunnel.destination.is_ipv4();
         let cut = Cut {
             longest: match own.longest {
                 Longest::AsCame(longest) if !same_family => Longest::IfCut(longest),
-                // The first piece grows by what is no multiple of 8, so that the others' places are wrong.
-                Longest::AsCame(longest) if !packet.is_ipv4() && !encapsulation.len().is_multiple_of(8) => {
+                // What came in one piece is cut for the first time; where the first piece grows by what is no
+                // multiple of 8, the others' places are wrong.
+                Longest::AsCame(longest)
+                    if !packet.is_ipv4() && (alone || !encapsulation.len().is_multiple_of(8)) =>
+                {
                     Longest::Anew(longest)
                 }
                 longest => longest,

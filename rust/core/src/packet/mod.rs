@@ -52,7 +52,7 @@ pub struct Packet<'a> {
     pub fragment_header: usize,
     /// What it was put together from, if it came in fragments.
     pub reassembled: Option<Fragments>,
-    /// Whether it ends inside its TCP, UDP or SCTP header.
+    /// Whether it, or a first fragment, ends inside its TCP, UDP or SCTP header.
     pub cut_short: bool,
     /// Type of service, or traffic class.
     pub tos: u8,
@@ -124,11 +124,12 @@ impl<'a> Packet<'a> {
         self.flow.source.address.is_ipv4()
     }
 
-    /// What its connection is found by: its own tuple, but for ESP and AH, which have no ports and go with the
-    /// key exchange of the same hosts.
+    /// What its connection is found by: its own tuple, but for ESP and IPv4's AH, which have no ports and go with the
+    /// key exchange of the same hosts. In IPv6, AH is an extension header: what stands behind it decides.
     #[must_use]
     pub const fn connection_flow(&self) -> FlowKey {
         match self.flow.protocol {
+            Protocol::AH if !self.is_ipv4() => self.flow,
             Protocol::ESP | Protocol::AH => FlowKey {
                 protocol: Protocol::UDP,
                 source: Endpoint::new(self.flow.source.address, KEY_EXCHANGE),
@@ -235,18 +236,18 @@ impl<'a> Packet<'a> {
     }
 
     /// Length of the transport header; 0 for protocols that the engine does not know, and in
-    /// fragments.
+    /// later fragments.
     #[must_use]
     pub fn transport_header_length(&self) -> usize {
         match self.protocol() {
-            _ if self.fragment != Fragment::Whole || self.cut_short => 0,
+            _ if self.fragment == Fragment::Later || self.cut_short => 0,
             // A header that says that it is shorter or longer than it can be is taken for as long as it can be.
             Protocol::TCP => {
                 (usize::from(self.payload()[12] >> 4) * 4).clamp(tcp::HEADER, self.payload().len())
             }
             Protocol::UDP => udp::HEADER,
             Protocol::SCTP => sctp::HEADER,
-            protocol if protocol == self.icmp_protocol() => icmp::HEADER,
+            protocol if protocol == self.icmp_protocol() && self.fragment == Fragment::Whole => icmp::HEADER,
             _ => 0,
         }
     }
@@ -255,10 +256,10 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn checksum_field(&self) -> Option<usize> {
         match self.protocol() {
-            _ if self.fragment != Fragment::Whole || self.cut_short => None,
+            _ if self.fragment == Fragment::Later || self.cut_short => None,
             Protocol::TCP => Some(tcp::CHECKSUM),
             Protocol::UDP => Some(udp::CHECKSUM),
-            Protocol::ICMPV6 if !self.is_ipv4() => Some(icmp::CHECKSUM),
+            Protocol::ICMPV6 if self.is_icmp() && !self.is_ipv4() => Some(icmp::CHECKSUM),
             _ => None,
         }
     }

@@ -118,9 +118,8 @@ fn with_transport(mut packet: Packet<'_>, malformed: DropReason) -> Result<Packe
     }
     let payload = packet.payload();
     match (packet.fragment, packet.protocol()) {
-        // The rest of the transport header may follow in another fragment.
         (Fragment::Later, _) => {}
-        (fragment, Protocol::TCP | Protocol::UDP | Protocol::SCTP) => {
+        (_, Protocol::TCP | Protocol::UDP | Protocol::SCTP) => {
             if payload.len() >= 4 {
                 set_ports(&mut packet, u16_at(payload, 0), u16_at(payload, 2));
             }
@@ -129,9 +128,8 @@ fn with_transport(mut packet: Packet<'_>, malformed: DropReason) -> Result<Packe
                 Protocol::UDP => udp::HEADER,
                 _ => sctp::HEADER,
             };
-            // The rest of a fragment's header may follow in another.
-            packet.cut_short = fragment == Fragment::Whole && payload.len() < needed;
-            if fragment == Fragment::Whole && packet.protocol() == Protocol::TCP && !packet.cut_short {
+            packet.cut_short = payload.len() < needed;
+            if packet.protocol() == Protocol::TCP && !packet.cut_short {
                 packet.tcp_flags = TcpFlags(payload[tcp::FLAGS]);
             }
         }
@@ -303,6 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn ah_goes_with_the_key_exchange_in_ipv4_alone() {
+        let (port, old) =
+            (|packet: Packet<'_>| packet.connection_flow().destination.port, syn_with(&[(9, 51)]));
+        assert_eq!(port(read(&old).unwrap()), 500);
+        let mut new = QUERY;
+        for (number, expected) in [(50, 500), (51, 0)] {
+            // An AH of 840 bytes, which cannot be walked.
+            (new[54], new[63]) = (number, 208);
+            assert_eq!(port(read(&new).unwrap()), expected, "protocol {number}");
+        }
+    }
+
+    #[test]
     fn unusual_sources_are_read() {
         assert!(read(&syn_with(&[(12, 240)])).is_ok(), "240.0.0.0/4");
         assert!(read(&syn_with(&[(12, 0)])).is_ok(), "0.0.0.2");
@@ -316,7 +327,11 @@ mod tests {
         let bytes = syn_with(&[(6, 0x20), (3, 28)]);
         let first = read(&bytes).unwrap();
         assert_eq!((first.fragment, first.flow.destination.port), (Fragment::First, 80));
+        assert!(first.cut_short, "the rest of the header may follow in another fragment");
         assert_eq!((first.tcp_flags, first.transport_header_length()), (TcpFlags::NONE, 0));
+        let bytes = syn_with(&[(6, 0x20), (3, 40)]);
+        let first = read(&bytes).unwrap();
+        assert_eq!((first.tcp_flags, first.transport_header_length()), (TcpFlags::SYN, 20));
         let bytes = syn_with(&[(6, 0x20), (7, 1)]);
         let later = read(&bytes).unwrap();
         assert_eq!((later.fragment, later.flow.destination.port), (Fragment::Later, 0));

@@ -26,8 +26,8 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         }
         let complete = match self.engine.reassembly.add(packet, self.now) {
             Reassembled::Kept => return Verdict::Queued,
-            Reassembled::Apart if packet.fragment == Fragment::First => return self.decide(packet),
-            Reassembled::Apart => return self.host(packet),
+            Reassembled::Apart if packet.fragment == Fragment::Later => return self.host(packet),
+            Reassembled::Apart => return self.decide(packet),
             Reassembled::Refused => return Verdict::Drop(DropReason::Fragment),
             Reassembled::Complete(complete) => complete,
         };

@@ -403,14 +403,14 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             }
             None => return self.host(packet),
         };
-        if packet.cut_short {
-            return Verdict::Drop(packet.cut_reason());
-        }
         if self.origin == Origin::Wire && packet.ttl <= 1 {
             return self.reply_too_old(packet);
         }
         if self.origin == Origin::Wire && too_big(packet, output.mtu) {
             return self.reply_too_big(packet, output.mtu);
+        }
+        if packet.cut_short {
+            return Verdict::Drop(packet.cut_reason());
         }
         self.advance(packet, found);
         self.trace.stage(&Stage::Translated { address: asked });

@@ -301,6 +301,7 @@ mod tests {
             ("TCP of 16 bytes", Protocol::TCP, 0, true, 16, true),
             ("TCP of 24 bytes", Protocol::TCP, 0, true, 24, false),
             ("UDP of 8 bytes", Protocol::UDP, 0, true, 8, false),
+            ("UDP of 7 bytes, the only one", Protocol::UDP, 0, false, 7, true),
         ] {
             let mut reassembly = Reassembly::default();
             let added = reassembly.add(&packet(&fragment6(protocol, place, more, length)), at(0));

@@ -58,8 +58,8 @@ impl Piece {
     }
 }
 
-/// Whether Linux leaves a fragment as it is: an IPv6 one behind which no other can begin, or a first one without its
-/// whole transport header (RFC 8200 §4.5).
+/// Whether Linux leaves a fragment as it is: an IPv6 one behind which no other can begin, or a first one, or the only
+/// one, without its whole transport header (RFC 8200 §4.5).
 pub(super) fn stands_apart(packet: &Packet<'_>) -> bool {
     if packet.is_ipv4() || packet.fragment_header == 0 {
         return false;
@@ -72,5 +72,5 @@ pub(super) fn stands_apart(packet: &Packet<'_>) -> bool {
         Protocol::ICMPV6 => icmp::HEADER,
         _ => 1,
     };
-    more && uneven || packet.fragment == Fragment::First && packet.payload().len() < header
+    more && uneven || packet.fragment != Fragment::Later && packet.payload().len() < header
 }
