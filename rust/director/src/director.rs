@@ -3,10 +3,12 @@
 use crate::capture::Tap;
 use crate::clock::Clock;
 use crate::config::Configuration;
+use crate::counters::WorkerCounters;
 use crate::error::Error;
+use crate::links::{Links, Live, Question};
 use crate::plan::{Plan, Wish};
 use crate::upkeep::Upkeep;
-use crate::worker::{Links, Live, Question, Worker, WorkerCounters};
+use crate::worker::Worker;
 use arc_swap::ArcSwap;
 use fastlvs_core::conn::{ConnectionView, Cursor, Filter, Page};
 use fastlvs_core::marks::{MarkRule, Marks};

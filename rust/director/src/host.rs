@@ -1,6 +1,7 @@
 //! The host's own stack, seen from the worker: what the engine leaves to it, and it was kept away from, is given back.
 
-use crate::worker::{Event, Links, Live, WorkerCounters};
+use crate::counters::WorkerCounters;
+use crate::links::{Event, Links, Live};
 use fastlvs_core::forward::{finish_checksum, gateway, segment};
 use fastlvs_core::frame::{Egress, Frame, NextHop, Offload};
 use fastlvs_core::net::Mac;

@@ -2,11 +2,11 @@
 //! lets the kernel at what the director needs no longer, and watches who else answers for a VIP.
 
 use crate::error::Error;
+use crate::links::Event;
 use crate::network::Leg;
 use crate::plan::Plan;
 use crate::wanted::{Place, Wanted};
 use crate::watch::Watch;
-use crate::worker::Event;
 use fastlvs_core::network::{Network, Path};
 use fastlvs_io::netlink::Monitor;
 use fastlvs_io::wake::{PollSet, Wake};

@@ -1,28 +1,22 @@
 //! The thread that forwards: frames in, a decision, frames out.
 
-use crate::claims::Claims;
 use crate::clock::Clock;
-use crate::egress::{self, Moved};
+use crate::counters::WorkerCounters;
+use crate::egress;
 use crate::host::Host;
-use crate::ports::{Lost, Ports};
-use arc_swap::ArcSwap;
-use fastlvs_core::conn::{Cursor, Filter, Page};
-use fastlvs_core::counters::Counters;
+use crate::links::{Event, Links, Live, Question};
+use crate::ports::Ports;
 use fastlvs_core::frame::Frame;
-use fastlvs_core::net::{InterfaceId, Mac};
-use fastlvs_core::pipeline::{Pipeline, Snapshot};
+use fastlvs_core::net::InterfaceId;
+use fastlvs_core::pipeline::Pipeline;
 use fastlvs_core::time::{Duration, Instant};
-use fastlvs_core::verdict::{DropReason, Verdict};
+use fastlvs_core::verdict::Verdict;
 use fastlvs_io::af_packet::RingReceiver;
 use fastlvs_io::device::{Device, Received, Receiver, Sender};
-use fastlvs_io::raw::GiveBack;
-use fastlvs_io::wake::{PollSet, Wake};
-use std::fmt;
-use std::net::IpAddr;
+use fastlvs_io::wake::PollSet;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 /// Frames taken from a device before the next one's turn, and sent with one system call.
 const BATCH: usize = 64;
@@ -32,99 +26,6 @@ const SLEEP: Duration = Duration::from_millis(100);
 const PLACES: u32 = 1024;
 /// An aggregate of the greatest length with its link-layer header and VLAN tags.
 const SCRATCH: usize = 65_535 + 14 + 8;
-
-/// What a worker decides from; replaced as a whole.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    /// Services, network and settings.
-    pub snapshot: Snapshot,
-    /// What the kernel's stack is kept away from.
-    pub claims: Arc<Claims>,
-    /// What the host sends from real servers of its own, while there are any.
-    pub moved: Option<Arc<Moved>>,
-}
-
-/// What a worker cannot do itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A neighbour's link-layer address is wanted.
-    Wanted(InterfaceId, IpAddr),
-    /// Somebody on the link says that it has this address.
-    Claimed(InterfaceId, IpAddr, Mac),
-}
-
-/// A question from outside, and where the answer goes.
-#[derive(Debug)]
-pub enum Question {
-    /// Some of the connections as they are now.
-    Connections(Cursor, Filter, mpsc::Sender<Page>),
-    /// Some of the persistence templates.
-    Templates(Cursor, Filter, mpsc::Sender<Page>),
-    /// What was counted.
-    Counters(mpsc::Sender<WorkerCounters>),
-    /// The services were changed; answered when the worker has seen it.
-    ServicesChanged(mpsc::Sender<()>),
-    /// End.
-    Stop,
-}
-
-/// What a worker counted.
-#[derive(Clone, Debug, Default)]
-pub struct WorkerCounters {
-    /// Frames by verdict.
-    pub pipeline: Counters,
-    /// Frames that never reached the worker: it was too slow for its ring.
-    pub missed: u64,
-    /// Frames that were lost after they had been sent on.
-    pub lost: Lost,
-    /// Packets given back to the host.
-    pub given_back: u64,
-}
-
-impl fmt::Display for WorkerCounters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pipeline, missed, lost, given_back } = self;
-        write!(
-            f,
-            "{} frames: {} forwarded, {} answered, {} left to the host (of them {given_back} given back)",
-            pipeline.frames(),
-            pipeline.forwarded(),
-            pipeline.replied(),
-            pipeline.to_host()
-        )?;
-        for reason in DropReason::ALL.iter().filter(|reason| pipeline.dropped(**reason) > 0) {
-            write!(f, ", {} dropped for {reason}", pipeline.dropped(*reason))?;
-        }
-        let besides = [
-            (*missed, "missed"),
-            (lost.refused, "refused by the system"),
-            (lost.abandoned, "without neighbour"),
-        ];
-        for (count, what) in besides.iter().filter(|(count, _)| *count > 0) {
-            write!(f, "; {count} {what}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A worker's connections to the rest of the director.
-#[derive(Debug)]
-pub struct Links {
-    /// What it decides from.
-    pub live: Arc<ArcSwap<Live>>,
-    /// Where it tells of events; when that is full they are told later, or never.
-    pub events: mpsc::SyncSender<Event>,
-    /// Wakes who takes the events.
-    pub on_event: Arc<Wake>,
-    /// What it is asked.
-    pub questions: mpsc::Receiver<Question>,
-    /// Wakes the worker.
-    pub wake: Arc<Wake>,
-    /// The way to the host's own stack.
-    pub host: GiveBack,
-    /// How long to look for packets after the last one before it sleeps.
-    pub spin: Duration,
-}
 
 /// One worker: devices, connections, and the thread's state.
 #[derive(Debug)]
@@ -318,23 +219,20 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
     }
 }
 
-impl Links {
-    /// Tells of an event, if there is room.
-    pub fn tell(&self, event: Event) {
-        if self.events.try_send(event).is_ok() {
-            self.on_event.wake();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arc_swap::ArcSwap;
+    use fastlvs_core::conn::{Cursor, Filter};
     use fastlvs_core::frame::Offload;
-    use fastlvs_core::net::{Endpoint, Prefix, Protocol};
+    use fastlvs_core::net::{Endpoint, Mac, Prefix, Protocol};
     use fastlvs_core::network::{Interface, Network};
+    use fastlvs_core::pipeline::Snapshot;
     use fastlvs_core::service::{ServerSpec, ServiceKey, ServiceSpec, ServiceTable};
     use fastlvs_io::memory::{MemoryDevice, MemoryReceiver, MemorySender};
+    use fastlvs_io::raw::GiveBack;
+    use fastlvs_io::wake::Wake;
+    use std::sync::mpsc;
 
     const CLIENTS: u32 = 5 * PLACES / 2;
 
