@@ -38,7 +38,8 @@ storm: setup ## look for what breaks with millions of random packets, others eac
 load: setup ## measure a director with 10,000 services and under floods (3 minutes; LOAD="--help" lists the options)
 	.venv/bin/python tests/lab/load.py $(LOAD)
 
-lint: setup ## formatting, lints and types, warnings refused
+lint: setup ## formatting, lints, types and which file uses which; warnings refused
+	$(PYTHON) tests/imports.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.venv/bin/ruff check

@@ -3,8 +3,8 @@
 
 use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use fastlvs_core::capture::Capture;
-use fastlvs_core::forward::related::{self, Quote, Translation};
-use fastlvs_core::forward::{self, Rewrite, Tunnel, gateway, host, icmp, masquerade, segment, tunnel};
+use fastlvs_core::forward::relay::{self, Quote, Translation};
+use fastlvs_core::forward::{self, Rewrite, Tunnel, answer, gateway, icmp, masquerade, segment, tunnel};
 use fastlvs_core::frame::{ChecksumState, Frame, NextHop, Offload, Segmentation, SegmentationKind};
 use fastlvs_core::net::{Endpoint, InterfaceId, Mac, Protocol};
 use fastlvs_core::network::Output;
@@ -441,7 +441,7 @@ proptest! {
         icmp::time_exceeded(&packet, from, 1, &out(1500), &mut capture).unwrap();
         icmp::frag_needed(&packet, from, 1400, 1, &out(1500), &mut capture).unwrap();
         icmp::reply_frag_needed(&packet, from, 1400, 1, &out(1500), &mut capture).unwrap();
-        host::answer(&packet, 1, &out(1500), &mut capture).unwrap();
+        answer::as_host(&packet, 1, &out(1500), &mut capture).unwrap();
         prop_assert_eq!(capture.frames.len(), 7);
         for (_, frame, _) in &capture.frames {
             judge(&frame[ETHERNET..]);
@@ -513,7 +513,7 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
     let packet = match parse(&Frame { interface: InterfaceId(1), bytes, offload }) {
         Ok(Parsed::Ip(packet)) => packet,
         Ok(Parsed::Arp(arp)) => {
-            host::arp_reply(&arp, InterfaceId(0), Mac(DIRECTOR), &mut capture).unwrap();
+            answer::arp_reply(&arp, InterfaceId(0), Mac(DIRECTOR), &mut capture).unwrap();
             return;
         }
         Ok(Parsed::Other) | Err(_) => return,
@@ -536,8 +536,8 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
             Translation::ToClient(Endpoint::new(address(!packet.is_ipv4(), 3), 1)),
         ] {
             let mut copy = packet.datagram().to_vec();
-            let _ = related::translate_in_place(&packet, &quote, translation, &mut copy);
-            let _ = related::emit(&packet, &quote, translation, true, &out, &mut capture);
+            let _ = relay::translate_in_place(&packet, &quote, translation, &mut copy);
+            let _ = relay::emit(&packet, &quote, translation, true, &out, &mut capture);
         }
         let _ = icmp::relayed(&packet, &quote, (3, 3, 0), address(false, 1), 0, &out, &mut capture);
     }
@@ -545,7 +545,7 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
         let _ = parse(&Frame { interface: InterfaceId(1), bytes: complete.bytes(), offload: Offload::NONE });
     }
     let _ = gateway::emit(&packet, &out, &mut capture);
-    let _ = host::answer(&packet, 0, &out, &mut capture);
+    let _ = answer::as_host(&packet, 0, &out, &mut capture);
     let _ = segment::finished(&packet, &mut [0; 300], |_| Ok(()));
     let _ = (packet.pieces(), packet.icmp_type(), packet.tcp(), forward::fits(&packet, mtu));
 }

@@ -3,7 +3,7 @@
 
 use Action::{Answer, Gateway, Masquerade, PortUnreachable, TimeExceeded, Tunnel};
 use fastlvs_core::capture::Capture;
-use fastlvs_core::forward::{self, Rewrite, gateway, host, icmp, masquerade, tunnel};
+use fastlvs_core::forward::{self, Rewrite, answer, gateway, icmp, masquerade, tunnel};
 use fastlvs_core::frame::{Frame, NextHop, Offload};
 use fastlvs_core::net::InterfaceId;
 use fastlvs_core::network::Output;
@@ -217,7 +217,7 @@ fn the_same_bytes_leave() {
             }
             PortUnreachable => icmp::port_unreachable(&packet, packet.destination(), number, &out, &mut sent),
             TimeExceeded => icmp::time_exceeded(&packet, packet.destination(), number, &out, &mut sent),
-            Answer => host::answer(&packet, number, &out, &mut sent),
+            Answer => answer::as_host(&packet, number, &out, &mut sent),
         };
         assert_eq!(done, Ok(()), "{}", case.about);
         assert_eq!(sent.frames, [(InterfaceId(case.legs.1), leaves, Offload::NONE)], "{}", case.about);

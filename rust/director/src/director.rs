@@ -1,12 +1,12 @@
 //! A running director, as those who started it see it.
 
-use crate::capture::Tap;
 use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::counters::WorkerCounters;
 use crate::error::Error;
 use crate::links::{Links, Live, Question};
 use crate::plan::{Plan, Wish};
+use crate::tap::Tap;
 use crate::upkeep::Upkeep;
 use crate::worker::Worker;
 use arc_swap::ArcSwap;

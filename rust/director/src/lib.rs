@@ -7,26 +7,26 @@
 //! * The **upkeep** (a thread, `upkeep`) follows what the kernel says of the network and does what the worker has no time
 //!   for.
 //! * The **plan** is what both follow from: the wish, the kernel's network, and what the kernel's own stack was
-//!   told to keep away from (`claims`, `nft`), or to hand over (`egress`).
+//!   told to keep away from (`claims`, `nft`), or to hand over (`moved`).
 
-mod capture;
 pub mod claims;
 mod clock;
 pub mod config;
 mod counters;
 mod director;
-mod egress;
 pub mod ends;
 mod error;
 mod family;
-mod host;
+mod host_stack;
 mod links;
+mod moved;
 mod network;
 mod nft;
 mod plan;
 mod ports;
 mod quoted;
 mod tally;
+mod tap;
 mod told;
 mod upkeep;
 mod wanted;

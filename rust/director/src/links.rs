@@ -2,7 +2,7 @@
 
 use crate::claims::Claims;
 use crate::counters::WorkerCounters;
-use crate::egress::Moved;
+use crate::moved::Moved;
 use arc_swap::ArcSwap;
 use fastlvs_core::conn::{Cursor, Filter, Page};
 use fastlvs_core::net::{InterfaceId, Mac};

@@ -6,9 +6,9 @@
 //! director removes it. Until then it stays: connections meet silence instead of resets.
 
 use crate::claims::{Claims, in_fragments};
-use crate::egress;
 use crate::error::Error;
 use crate::family::{FAMILIES, Family, OTHER_VLANS};
+use crate::moved;
 use crate::quoted::QuotedEnd;
 use fastlvs_core::net::Protocol;
 use fastlvs_io::capability::hand_on;
@@ -145,18 +145,16 @@ impl Table {
         let wanted = !claims.local.is_empty() && self.can_move();
         let Self { nft, name, number, interfaces, .. } = self;
         let chains = match (wanted, &self.moving) {
-            (true, Moving::InForce) => egress::fill(name, *number, &claims.local),
-            (true, _) => {
-                egress::make(name, *number, interfaces) + &egress::fill(name, *number, &claims.local)
-            }
-            (false, Moving::InForce) => egress::remove(name),
+            (true, Moving::InForce) => moved::fill(name, *number, &claims.local),
+            (true, _) => moved::make(name, *number, interfaces) + &moved::fill(name, *number, &claims.local),
+            (false, Moving::InForce) => moved::remove(name),
             (false, _) => return nft.run(script),
         };
         match nft.run(&(script.to_owned() + &chains)) {
             Ok(()) => self.moving = if wanted { Moving::InForce } else { Moving::Unused },
             Err(problem) if wanted && self.moving == Moving::Unused => {
                 nft.run(script)?;
-                let servers = egress::names(&claims.local);
+                let servers = moved::names(&claims.local);
                 self.moving = Moving::Refused(format!(
                     "replies of real servers on this host ({servers}) are not translated: that takes nftables' netdev \
                      egress hook (Linux 5.16 with CONFIG_NETFILTER_EGRESS and CONFIG_NFT_FWD_NETDEV, nft 1.0.1): \

@@ -4,9 +4,9 @@
 use crate::claims::{Claim, Claims};
 use crate::clock::Clock;
 use crate::config::{Configuration, StaticNeighbour, StaticRoute};
-use crate::egress::{LOOPBACK, Moved};
 use crate::error::Error;
 use crate::links::Live;
+use crate::moved::{LOOPBACK, Moved};
 use crate::network::{self, Leg};
 use crate::nft;
 use crate::tally::{Change, Tally};

@@ -2,9 +2,9 @@
 
 use crate::clock::Clock;
 use crate::counters::WorkerCounters;
-use crate::egress;
-use crate::host::Host;
+use crate::host_stack::HostStack;
 use crate::links::{Event, Links, Live, Question};
+use crate::moved;
 use crate::ports::Ports;
 use fastlvs_core::frame::Frame;
 use fastlvs_core::net::InterfaceId;
@@ -112,7 +112,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
 
     fn forward(&mut self, interface: InterfaceId, now: Instant) -> usize {
         let Self { receivers, ports, pipeline, links, live, counters, scratch, .. } = self;
-        let mut host = Host { live, links, scratch, counters };
+        let mut host = HostStack { live, links, scratch, counters };
         receivers[usize::from(interface.0)].receive(BATCH, |received| {
             let Received { bytes, offload, truncated } = received;
             if truncated {
@@ -133,12 +133,12 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
         let network = &live.snapshot.network;
         ring.receive(BATCH, |received| {
             let Received { bytes, offload, truncated } = received;
-            let interface = egress::interface(bytes, network);
+            let interface = moved::interface(bytes, network);
             let (Some(interface), false) = (interface, truncated) else { return pipeline.truncated() };
             let frame = Frame { interface, bytes, offload };
             if pipeline.process_output(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
                 let (packet, fragments) = (pipeline.for_host(&frame), pipeline.host_fragments());
-                let passed = egress::pass(&packet, fragments, network, ports);
+                let passed = moved::pass(&packet, fragments, network, ports);
                 counters.lost.refused += u64::from(passed.is_err());
             }
         })

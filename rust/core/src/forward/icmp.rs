@@ -10,7 +10,7 @@
 
 use super::datagram::Link;
 use super::decrement_ttl;
-use super::related::Quote;
+use super::relay::Quote;
 use crate::frame::{Egress, Offload};
 use crate::net::Protocol;
 use crate::network::Output;

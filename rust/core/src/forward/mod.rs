@@ -12,12 +12,12 @@
 //! [`TtlExpired`]: crate::verdict::DropReason::TtlExpired
 //! [`TooBig`]: crate::verdict::DropReason::TooBig
 
+pub mod answer;
 mod datagram;
 pub mod gateway;
-pub mod host;
 pub mod icmp;
 pub mod masquerade;
-pub mod related;
+pub mod relay;
 pub mod segment;
 #[cfg(test)]
 mod testing;

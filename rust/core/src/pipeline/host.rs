@@ -3,8 +3,8 @@
 
 use super::{Origin, Passage, too_big};
 use crate::conn::SctpEvent;
-use crate::forward::related::{self, Quote, Translation};
-use crate::forward::{Rewrite, host, masquerade};
+use crate::forward::relay::{self, Quote, Translation};
+use crate::forward::{Rewrite, answer, masquerade};
 use crate::frame::Egress;
 use crate::net::{Endpoint, InterfaceId, Protocol};
 use crate::network::Path;
@@ -25,7 +25,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return Verdict::Drop(DropReason::HostSilent);
         };
         let identification = self.identification();
-        match host::answer(packet, identification, &way_back, self.egress) {
+        match answer::as_host(packet, identification, &way_back, self.egress) {
             Ok(()) => {
                 self.trace.stage(&Stage::Answer { what: "as the address's host" });
                 Verdict::Reply
@@ -109,7 +109,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     ) -> Verdict {
         let frame = self.engine.host_frame.copy(packet);
         if let Err(reason) =
-            related::translate_in_place(packet, quote, translation, &mut frame[packet.network..])
+            relay::translate_in_place(packet, quote, translation, &mut frame[packet.network..])
         {
             return Verdict::Drop(reason);
         }
@@ -131,7 +131,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return Some(Verdict::Drop(DropReason::HostSilent));
         }
         let mac = self.network().interface(packet.interface).mac;
-        Some(match host::advertisement(packet, question.target(), mac, self.egress) {
+        Some(match answer::advertisement(packet, question.target(), mac, self.egress) {
             Ok(()) => Verdict::Reply,
             Err(reason) => Verdict::Drop(reason),
         })
@@ -143,7 +143,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return Verdict::ToHost;
         }
         let mac = self.network().interface(interface).mac;
-        match host::arp_reply(arp, interface, mac, self.egress) {
+        match answer::arp_reply(arp, interface, mac, self.egress) {
             Ok(()) => Verdict::Reply,
             Err(reason) => Verdict::Drop(reason),
         }

@@ -17,7 +17,7 @@ mod schedule;
 
 use crate::conn::{ConnectionId, ConnectionTable, ConnectionView, Event, Found, NEXT_TICK, Rules};
 use crate::counters::Counters;
-use crate::forward::related::{Quote, Translation};
+use crate::forward::relay::{Quote, Translation};
 use crate::forward::{self, Rewrite, Tunnel, fits, gateway, masquerade, tunnel};
 use crate::frame::{Egress, Frame};
 use crate::marks::Marks;
@@ -353,7 +353,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         let sent = match (method, about) {
             (Method::Masquerading, Some(quote)) => {
                 let translation = Translation::ToServer(server);
-                forward::related::emit(packet, quote, translation, true, &output, self.egress)
+                forward::relay::emit(packet, quote, translation, true, &output, self.egress)
             }
             (Method::Masquerading, None) => {
                 let rewrite = Rewrite { source: packet.flow.source, destination: server };

@@ -3,7 +3,7 @@
 use super::{LEAST_TUNNEL_V6, Origin, Passage};
 use crate::conn::Found;
 use crate::forward::icmp;
-use crate::forward::related::{self, Quote, Translation};
+use crate::forward::relay::{self, Quote, Translation};
 use crate::forward::tunnel;
 use crate::frame::Egress;
 use crate::net::Protocol;
@@ -84,7 +84,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         self.trace.stage(&Stage::Translated { address: asked });
         let hop = self.origin == Origin::Wire;
         self.with_options(packet, asked.address, |this, packet| {
-            let sent = related::emit(packet, quote, translation, hop, &output, this.egress);
+            let sent = relay::emit(packet, quote, translation, hop, &output, this.egress);
             this.sent(sent, &output)
         })
     }

@@ -59,7 +59,7 @@ pub fn advertisement<E: Egress + ?Sized>(
 /// # Errors
 /// [`DropReason::HostSilent`] where a host says nothing: to a reset, an ICMP message that asks nothing, a
 /// wrong checksum, a fragment, what was sent to many at once. And the egress's own.
-pub fn answer<E: Egress + ?Sized>(
+pub fn as_host<E: Egress + ?Sized>(
     packet: &Packet<'_>,
     identification: u16,
     out: &Output,
@@ -230,7 +230,7 @@ mod tests {
             frame[*at] = *value;
         }
         let mut sent = Capture::default();
-        answer(&packet(&frame), 9, &out(InterfaceId(0), 1500), &mut sent)?;
+        as_host(&packet(&frame), 9, &out(InterfaceId(0), 1500), &mut sent)?;
         Ok(sent.frames.remove(0).1)
     }
 

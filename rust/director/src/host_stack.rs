@@ -14,7 +14,7 @@ use fastlvs_io::raw::GiveBack;
 use std::net::IpAddr;
 
 /// What is done with frames that the engine leaves to the host.
-pub struct Host<'a> {
+pub struct HostStack<'a> {
     pub live: &'a Live,
     pub links: &'a Links,
     /// Room for a packet of the greatest length.
@@ -22,7 +22,7 @@ pub struct Host<'a> {
     pub counters: &'a mut WorkerCounters,
 }
 
-impl Host<'_> {
+impl HostStack<'_> {
     /// Gives back what became of a frame that the kernel was kept away from: `for_host`, which was put together from
     /// `fragments`, if it was. Of all other frames it has the original.
     pub fn leave(&mut self, frame: &Frame<'_>, for_host: &Frame<'_>, fragments: Option<Fragments>) {
