@@ -125,6 +125,12 @@ def with_checksum(header: bytes) -> bytes:
     return blank[:10] + struct.pack("!H", checksum(blank)) + blank[12:]
 
 
+def untagged(frame: bytes) -> bytes:
+    """The frame without its tag, if that says a priority and no VLAN."""
+    tagged = frame[12:14] in (b"\x81\0", b"\x88\xa8") and len(frame) >= ETHERNET + 4
+    return frame[:12] + frame[16:] if tagged and not frame[14] & 15 and not frame[15] else frame
+
+
 def random_fields(frame: bytes) -> Iterator[tuple[int, ...]]:
     """The fields of a frame in which a host puts what does not follow from what it was sent: for each the
     places of its bytes, and of the checksums that follow from it."""

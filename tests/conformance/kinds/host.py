@@ -25,6 +25,7 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM = 3, 11, 12
 RECORD_ROUTE, TIMESTAMP, LOOSE_ROUTE, STRICT_ROUTE = 7, 68, 131, 137
 ICMP_ERRORS = (3, 4, 5, 11, 12)
+LEAST_PATH_MTU, PATH_MTU_LIFE = 552, 600
 PATIENCE = {4: 30, 6: 60}
 """Seconds that fragments wait for the others, by IP version."""
 
@@ -100,7 +101,20 @@ class Host:
     """Destinations refused without a word."""
     gathered: dict[tuple[Address, Address, int, int], Gathered] = field(default_factory=dict)
     """Datagrams that are not complete, by their ends, identification and, in IPv4, protocol."""
+    learnt: dict[Address, tuple[int, float]] = field(default_factory=dict)
+    """What routers said about the way to an IPv4 address: the longest packet, and until when it is believed."""
     now: float = 0.0
+
+    def learn(self, frame: bytes) -> None:
+        """Takes note of what a frame that comes in says about the way of a packet of the host's own,
+        whoever answers that frame."""
+        packet = Ip.parse(frame[ETHERNET:])
+        if not packet or packet.protocol != ICMP or packet.payload[:2] != b"\3\4":
+            return
+        quoted = Ip.parse(packet.payload[8:] + bytes(65535))
+        if quoted and self._has(quoted.source) and self.is_local(packet.destination):
+            told = int.from_bytes(packet.payload[6:8])
+            self.learnt[quoted.destination] = max(told, LEAST_PATH_MTU), self.now + PATH_MTU_LIFE
 
     def receive(self, leg: str, frame: bytes, longest_piece: int = 0) -> list[Sent]:
         """What leaves for a frame that came in.
@@ -189,7 +203,11 @@ class Host:
         """``None`` when the packet's hop-by-hop options let it pass; else what leaves instead."""
         if packet.version == 4 or packet.data[6] != frames.HOP_BY_HOP:
             return None
-        header = packet.data[40 : 40 + (packet.data[41] + 1) * 8]
+        return self._options6(packet, 40, (5, 0xC2), leg)
+
+    def _options6(self, packet: Ip, start: int, known: tuple[int, ...], leg: str) -> list[Sent] | None:
+        """The same for the options of the IPv6 extension header at ``start``, of which the host knows some."""
+        header = packet.data[start : start + (packet.data[start + 1] + 1) * 8]
         at, padding = 2, 0
         while at < len(header):
             kind = header[at]
@@ -197,8 +215,8 @@ class Host:
             padding = padding + length if kind in (0, 1) else 0
             if padding > 7 or (kind == 1 and any(header[at + 2 : at + length])):
                 return []
-            if kind not in (0, 1, 5, 0xC2) and kind & 0xC0:
-                return self._error(packet, leg, 4, 2, 40 + at) if kind & 0x80 else []
+            if kind not in (0, 1, *known) and kind & 0xC0:
+                return self._error(packet, leg, 4, 2, start + at) if kind & 0x80 else []
             at += length
         return None
 
@@ -208,8 +226,13 @@ class Host:
         if not packet.checksums_are_right():
             return []
         body = packet.payload
-        if packet.version == 6 and packet.data[6] == frames.ROUTING:
-            return self._routing_header(packet, leg)
+        if packet.version == 6 and packet.data[6] == frames.DESTINATION_OPTIONS:
+            said = self._options6(packet, 40, (), leg)
+            if said is not None:
+                return said
+        if packet.version == 6 and packet.data[6] == frames.ROUTING and packet.data[43]:
+            # A routing header with segments left is refused (RFC 5095).
+            return self._error(packet, leg, 4, 0, 42)
         if packet.protocol == TCP:
             return self._reset(packet) if len(body) >= 20 and not body[13] & RST else []
         if packet.protocol == UDP:
@@ -236,12 +259,6 @@ class Host:
         del self.gathered[name]
         datagram = Ip.parse(whole)
         return self._deliver(datagram, leg) if datagram else []
-
-    def _routing_header(self, packet: Ip, leg: str) -> list[Sent]:
-        """A routing header with segments left is refused (RFC 5095)."""
-        if not packet.data[43]:
-            return []
-        return self._error(packet, leg, 4, 0, 42)
 
     def _reset(self, packet: Ip) -> list[Sent]:
         """The answer to a segment of no connection (RFC 9293 §3.10.7.1)."""
@@ -316,7 +333,7 @@ class Host:
         source = self._speaker(packet, leg)
         if source is None:
             return []
-        room = 576 - 28 if packet.version == 4 else 1280 - 48
+        room = self._room(packet.source) - 28 if packet.version == 4 else 1280 - 48
         message = struct.pack("!BBHI", kind, code, 0, rest) + packet.data[:room]
         protocol, ends = ICMP, b""
         if packet.version == 6:
@@ -325,6 +342,12 @@ class Host:
         message = message[:2] + struct.pack("!H", checksum(ends + message)) + message[4:]
         tos = 0xC0 | packet.tos & 0x1E if packet.version == 4 else 0
         return self._say(source, packet.source, protocol, message, tos, False)
+
+    def _room(self, destination: Address) -> int:
+        """The length of an IPv4 error to there."""
+        told, until = self.learnt.get(destination, (576, self.now))
+        hop = self.hop(destination)
+        return min(576, hop.mtu if hop else 576, told if until > self.now else 576)
 
     def _speaker(self, packet: Ip, leg: str) -> Address | None:
         """Whose name an error bears: the packet's destination if the host can, else that of the leg by which

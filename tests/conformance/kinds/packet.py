@@ -8,7 +8,7 @@ statistics and templates.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -69,10 +69,12 @@ class Replay:
             if event[0] in ("in", "wait"):
                 cause = None
                 if event[0] == "in":
-                    cause = event[1], bytes.fromhex(event[2])
+                    leg, frame = event[1], bytes.fromhex(event[2])
+                    cause = leg, frames.untagged(frame)
                     self.remember_piece(*cause)
                     self.excuses.see(cause[1])
-                    got = self.receive(*cause)
+                    self.host.learn(cause[1])
+                    got = self.receive(leg, frame)
                 else:
                     got = self.wait(event[1])
                 self.compare_frames(first - 1, cause, expected, got)
@@ -94,8 +96,9 @@ class Replay:
         outcome = self.engine.process(leg, frame, self.now)
         sent = [(by, bytes(out)) for by, out in outcome.frames]
         if outcome.verdict is lvs.Verdict.TO_HOST:
-            longest = max(0, self.longest_piece((leg, frame)) - ETHERNET)
-            for by, said, own in self.host.receive(leg, outcome.for_host or frame, longest):
+            whole = frames.untagged(outcome.for_host or frame)
+            longest = max(0, self.longest_piece((leg, frames.untagged(frame))) - ETHERNET)
+            for by, said, own in self.host.receive(leg, whole, longest):
                 sent += self.leave(by, said) if own else [(by, said)]
         return sorted(sent, key=lambda pair: pair[0] != "s")
 
@@ -117,15 +120,16 @@ class Replay:
         got: Frames,
     ) -> None:
         self.result.compared += max(1, len(expected))
-        offsets = [self.random.get(number) or () for _, _, number in expected]
+        offsets: list[Sequence[int]] = [self.random.get(number) or () for _, _, number in expected]
         if cause is None:
-            # The order in which the kernel's timers of one slot end is left to it: every frame gets every mask.
-            offsets = [tuple({place for mask in offsets for place in mask})] * len(offsets)
+            # The kernel's timers of one slot end in an order of their own, which two recordings need not
+            # share: all random fields are left out.
+            offsets = [range(len(frame)) for _, frame, _ in expected]
         wanted = [
             (leg, frames.masked(frame, mask)) for (leg, frame, _), mask in zip(expected, offsets, strict=True)
         ]
         # Of a train of fragments that is cut otherwise, the last mask is good for those beyond.
-        spare = offsets[-1] if offsets else ()
+        spare: Sequence[int] = offsets[-1] if offsets else ()
         has = [
             (leg, frames.masked(frame, offsets[n] if n < len(offsets) else spare))
             for n, (leg, frame) in enumerate(got)

@@ -472,7 +472,8 @@ def odd_fragments(seed, i, rng, v6):
             leg = "c" if up else "s"
             r.inj(leg, p, f"{damage}", None if up else rs_mac(e.rs[0]))
         if rng.random() < 0.25:
-            w = rng.choice([1, 20, 40, 75])
+            # Not so that a datagram's time is over just then: the kernel's timers are late.
+            w = rng.choice([1, 5, 75])
             r.wait(w, 0.5)
     r.wait(75, 0.5)
     return r
@@ -505,7 +506,7 @@ def damaged(piece, how, v6, rng):
 
 @scn
 def odd_headers(seed, i, rng, v6):
-    """odd sources, headers that cannot be walked, priority tags and other networks' tags"""
+    """odd sources, headers that cannot be walked, priority tags and other VLANs' tags"""
     e = Env(rng, v6)
     fwd = "mgi"[i % 3]
     r = Rec("packet", "", seed, rng, e.rs, setup=e.setup(6, fwd) + e.setup(17, fwd))
@@ -542,7 +543,6 @@ def odd_headers(seed, i, rng, v6):
                 plain = eth(packets.macs(packets.macb("02:00:00:00:00:01")), G_MAC, p)
                 tagged = plain[:12] + struct.pack("!HH", 0x8100, tag) + plain[12:]
                 frame(r, "c", tagged, f"tag {tag:04x}")
-            frame(r, "c", plain[:12] + b"\x88\xa8\0\0\x81\0\0\0" + plain[12:], "two tags")
             frame(r, "c", plain[:12] + b"\x88\xa8\0\0" + plain[12:], "a service tag of 0")
     if fwd == "m":
         for tag in (0, 0x2000, 5):

@@ -82,6 +82,8 @@ impl From<Late> for Store {
 
 pub(super) enum Added {
     Kept,
+    /// It had come before, but for what it says of the datagram's end.
+    Repeated,
     /// It contradicts the others.
     Refused,
     /// It does not end where others say that the datagram does, and only it is dropped: IPv6 alone.
@@ -165,8 +167,12 @@ impl Unfinished {
         if beyond || cut_short {
             return if packet.is_ipv4() { Added::Refused } else { Added::Beyond };
         }
+        // What is said of the end counts, even where the rest is known or of no use.
+        if piece.last {
+            self.total = Some(end);
+        }
         if self.store.runs.iter().any(|(first, reached)| *first <= start && end <= *reached && start < end) {
-            return Added::Kept;
+            return Added::Repeated;
         }
         if self.store.runs.iter().any(|(first, reached)| *first < end && start < *reached) {
             return Added::Refused;
@@ -176,9 +182,6 @@ impl Unfinished {
         }
         self.alone = self.store.runs.is_empty();
         self.insert((start, end));
-        if piece.last {
-            self.total = Some(end);
-        }
         let place = HEAD + piece.start;
         // Room for what is not kept, too: the first fragment may have to be read again.
         let needed = place + packet.end - piece.from;

@@ -63,6 +63,7 @@ impl Reassembly {
                 return Reassembled::Refused;
             }
             Added::Kept if datagram.is_complete() => {}
+            Added::Repeated => return Reassembled::Kept,
             Added::Kept => {
                 self.make_room();
                 return Reassembled::Kept;
@@ -290,6 +291,20 @@ mod tests {
             let added = reassembly.add(&packet(&fragment6(tcp, place, more, length)), at(0));
             assert!(format!("{added:?}").starts_with(expected), "{name}: {added:?}");
         }
+    }
+
+    #[test]
+    fn an_end_that_a_repeated_fragment_says_counts() {
+        let mut reassembly = Reassembly::default();
+        for (name, place, more, length, expected) in [
+            ("the first", 0, true, 40, "Kept"),
+            ("again, as the only one", 0, false, 40, "Kept"),
+            ("what would complete it", 40, false, 8, "Refused"),
+        ] {
+            let added = reassembly.add(&packet(&fragment6(Protocol::TCP, place, more, length)), at(0));
+            assert!(format!("{added:?}").starts_with(expected), "{name}: {added:?}");
+        }
+        assert!(reassembly.late(at(60)).is_some(), "it waits in vain");
     }
 
     #[test]

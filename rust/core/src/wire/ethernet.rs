@@ -80,6 +80,7 @@ mod tests {
             ([0x81, 0, 0x0f, 0xff, 8, 0, 8, 0], "the last identifier"),
             ([0x88, 0xa8, 0, 7, 0x81, 0, 0, 0], "tagged twice"),
             ([0x81, 0, 0, 0, 0x81, 0, 0, 5], "a priority tag around VLAN 5"),
+            ([0x81, 0, 0, 0, 0x81, 0, 0, 0], "a priority tag around another"),
         ] {
             let header = Ethernet::parse(&[&TAGGED[..12], &tag[..]].concat()).unwrap();
             assert!(matches!(header.ethertype, VLAN | SERVICE_VLAN), "{what}");

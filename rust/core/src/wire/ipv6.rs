@@ -12,8 +12,6 @@ pub const FRAGMENT_HEADER: usize = 8;
 pub const LEAST_MTU: usize = 1280;
 /// Room for a header with more extension headers than anybody sends.
 pub const HEADER_ROOM: usize = 256;
-/// More extension headers than any real packet has.
-const MOST_EXTENSIONS: usize = 8;
 
 /// The number of the hop-by-hop options header.
 pub const HOP_BY_HOP: u8 = 0;
@@ -39,8 +37,8 @@ impl<'a> Ipv6<'a> {
     /// Reads the headers of `packet`, which may have link-layer padding behind it; `None` when the fixed header or
     /// the hop-by-hop options behind it, which every router reads, are cut short.
     ///
-    /// At any other extension header that is longer than the packet, or one too many, the walk ends: what it carries
-    /// is [`Ipv6::protocol`] then, for a host to judge.
+    /// At any other extension header that is longer than the packet the walk ends: what it carries is
+    /// [`Ipv6::protocol`] then, for a host to judge.
     #[must_use]
     pub fn parse(packet: &'a [u8]) -> Option<Self> {
         let first: &[u8; HEADER] = packet.first_chunk()?;
@@ -51,11 +49,7 @@ impl<'a> Ipv6<'a> {
         let packet = &packet[..total_length];
         let (mut next, mut next_field, mut at, mut fragment) = (first[6], 6, HEADER, None);
         let mut fragment_header = 0;
-        for _ in 0..MOST_EXTENSIONS {
-            let later = matches!(fragment, Some((offset, _)) if offset > 0);
-            if !is_extension(Protocol(next)) || later {
-                break;
-            }
+        while is_extension(Protocol(next)) && !matches!(fragment, Some((offset, _)) if offset > 0) {
             let length = extension_length(next, packet.get(at..).unwrap_or_default());
             let Some(length) = length.filter(|length| at + length <= total_length) else {
                 if at == HEADER && next == HOP_BY_HOP {
@@ -199,8 +193,7 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted6> {
     let header: &[u8; HEADER] = bytes.first_chunk()?;
     let (source, destination) = ends(header);
     let (mut next, mut at, mut is_first) = (header[6], HEADER, true);
-    for _ in 0..MOST_EXTENSIONS {
-        let Some(start) = bytes.get(at..at + 8) else { break };
+    while let Some(start) = bytes.get(at..at + 8) {
         at += match next {
             FRAGMENT => {
                 is_first = u16_at(start, 2) & !7 == 0;
@@ -325,8 +318,7 @@ mod tests {
     #[test]
     fn the_walk_ends_at_what_cannot_be_walked() {
         let options = |next, length| [next, length, 1, 4, 0, 0, 0, 0];
-        let too_many =
-            (0..=MOST_EXTENSIONS).flat_map(|_| options(DESTINATION_OPTIONS, 0)).collect::<Vec<_>>();
+        let many = (0..20).flat_map(|_| options(DESTINATION_OPTIONS, 0)).collect::<Vec<_>>();
         for (name, first, payload, protocol, transport) in [
             (
                 "options longer than the packet",
@@ -338,7 +330,7 @@ mod tests {
             ("AH longer than the packet", AUTHENTICATION, options(6, 4).to_vec(), AUTHENTICATION, 40),
             ("a routing header of 7 bytes", ROUTING, vec![17; 7], ROUTING, 40),
             ("behind others", ROUTING, [options(60, 0), options(17, 1)].concat(), DESTINATION_OPTIONS, 48),
-            ("one too many", DESTINATION_OPTIONS, too_many, DESTINATION_OPTIONS, 40 + 8 * MOST_EXTENSIONS),
+            ("behind many others", DESTINATION_OPTIONS, many, DESTINATION_OPTIONS, 40 + 8 * 20),
         ] {
             let bytes = packet(first, &payload);
             let header = Ipv6::parse(&bytes).unwrap();
