@@ -37,7 +37,7 @@ class Forwarding(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Forwarding:
-        return parse_forwarding(value)  # type: ignore[arg-type]
+        return parse_forwarding(value)
 
     def __repr__(self) -> str:
         return f"Forwarding.{self.name}"
@@ -143,7 +143,7 @@ class RealServer:
         return f'RealServer("{address}"{weight}{forwarding}{tunnel}{upper}{lower})'
 
 
-def parse_forwarding(value: ForwardingLike, *field: object) -> Forwarding:
+def parse_forwarding(value: object, *field: object) -> Forwarding:
     """The forwarding method that ``value`` names; ``field`` is what an error calls it."""
     method = _WORDS.get(value.lower()) if isinstance(value, str) else None
     if method is None:

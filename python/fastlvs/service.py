@@ -270,6 +270,7 @@ def service_key(service: ServiceLike) -> tuple[str, ServiceAddress]:
     if protocol not in ("tcp", "udp", "sctp", "fwm", "fwm6"):
         raise checks.refused("protocol 'tcp', 'udp', 'sctp', 'fwm' or 'fwm6'", service[0], "service")
     if isinstance(address, str | tuple | IPv4Address | IPv6Address) or not protocol.startswith("fwm"):
+        # A number beside a protocol that is no mark's is refused in there, in the words for addresses.
         return protocol.removesuffix("6"), service_address(address)  # type: ignore[arg-type]
     return "fwm", Endpoint(_mark_address(address, ipv6=protocol == "fwm6"), 0)
 
