@@ -12,6 +12,7 @@ use crate::moved;
 use crate::quoted::QuotedEnd;
 use fastlvs_core::net::Protocol;
 use fastlvs_io::capability::hand_on;
+use fastlvs_io::netlink::netdev_tables;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::os::linux::net::SocketAddrExt;
@@ -235,11 +236,7 @@ impl Nft for Program {
     }
 
     fn tables(&self) -> Result<Vec<String>, Error> {
-        let listed = hand_on(Command::new(&self.0).args(["list", "tables", "netdev"]))
-            .output()
-            .map_err(Error::platform("running nft"))?;
-        let text = String::from_utf8_lossy(&listed.stdout);
-        Ok(text.lines().filter_map(|line| line.strip_prefix("table netdev ")).map(str::to_owned).collect())
+        netdev_tables().map_err(Error::platform("asking the kernel for its nftables tables"))
     }
 }
 

@@ -9,7 +9,7 @@
 mod namespace;
 
 use fastlvs_core::net::{Mac, Prefix};
-use fastlvs_io::netlink::{Changed, Monitor, Route, RouteKind, State};
+use fastlvs_io::netlink::{Changed, Monitor, Route, RouteKind, State, netdev_tables};
 use fastlvs_io::wake::PollSet;
 use namespace::{Peer, address, in_namespace, ip, wait_until};
 use std::net::Ipv4Addr;
@@ -316,5 +316,30 @@ fn an_overrun_is_made_good_by_a_dump() {
         assert!(hosts.count() >= 60_000);
         monitor.update().unwrap();
         same_as_anew(&mut monitor);
+    });
+}
+
+#[test]
+fn nftables_tables_are_named() {
+    in_namespace("nftables_tables_are_named", || {
+        let nft = |command: &str| {
+            let Ok(status) = Command::new("nft").arg(command).status() else {
+                println!("SKIPPED: no program nft");
+                return false;
+            };
+            assert!(status.success(), "nft {command}");
+            true
+        };
+        if !nft("add table netdev one; add table ip other; add table netdev two") {
+            return;
+        }
+        assert_eq!(netdev_tables().unwrap(), ["one", "two"]);
+        nft("delete table netdev one");
+        assert_eq!(netdev_tables().unwrap(), ["two"]);
+        // More than one message of the kernel's holds.
+        let many: Vec<_> =
+            (0..2000).map(|n| format!("add table netdev a_table_with_a_long_name_{n}")).collect();
+        nft(&many.join("; "));
+        assert_eq!(netdev_tables().unwrap().len(), 2001);
     });
 }

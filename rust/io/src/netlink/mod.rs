@@ -3,9 +3,11 @@
 mod event;
 mod message;
 mod state;
+mod tables;
 
 pub use event::{Address, Link, Route, RouteKind};
 pub use state::{Changed, State};
+pub use tables::netdev_tables;
 
 use crate::sockopt;
 use event::Event;
