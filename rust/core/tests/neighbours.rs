@@ -42,7 +42,8 @@ fn process(bytes: &[u8]) -> (Verdict, Vec<Vec<u8>>) {
     };
     let frame = Frame { interface: InterfaceId(0), bytes, offload: Offload::NONE };
     let mut sent = Capture::default();
-    let outcome = Pipeline::new((1, 2)).process(&snapshot, &frame, Instant::ZERO, &mut sent);
+    let mut pipeline = Pipeline::new((1, 2));
+    let outcome = pipeline.process(&snapshot, &frame, Instant::ZERO, &mut sent);
     (outcome.verdict, sent.frames.into_iter().map(|(_, frame, _)| frame).collect())
 }
 

@@ -447,15 +447,15 @@ fn what_the_host_sends_for_a_connection_is_translated() {
     let local = ServiceSpec { servers: vec![own], ..spec(Method::Masquerading, 1) };
     director.snapshot.services = Arc::new(director.snapshot.services.apply(&[local], Instant::ZERO).unwrap());
     let syn = from_client("S");
-    assert_eq!(director.takes(CLIENT_LEG, &syn).0, Verdict::ToHost);
     let frame = Frame { interface: CLIENT_LEG, bytes: &syn, offload: Offload::NONE };
-    let given = director.pipeline.for_host(&frame);
-    assert_eq!(tuple(given.bytes), (CLIENT, 40000, [10, 0, 0, 1], 8080));
+    let outcome = director.pipeline.process(&director.snapshot, &frame, director.now, &mut director.capture);
+    assert_eq!(outcome.verdict, Verdict::ToHost);
+    assert_eq!(tuple(outcome.for_host.unwrap().frame.bytes), (CLIENT, 40000, [10, 0, 0, 1], 8080));
     let answer = segment([10, 0, 0, 1], CLIENT, (8080, 40000), "SA", 64, &[]);
     let frame = Frame { bytes: &answer, ..frame };
     let outcome =
         director.pipeline.process_output(&director.snapshot, &frame, director.now, &mut director.capture);
-    assert_eq!(outcome.verdict, Verdict::Forward);
+    assert_eq!((outcome.verdict, outcome.for_host.is_none()), (Verdict::Forward, true));
     let (_, sent, _) = director.capture.frames.remove(0);
     assert_eq!((tuple(&sent), sent[22]), ((VIP, 80, CLIENT, 40000), 64), "no hop is counted");
 }

@@ -16,6 +16,7 @@ use fastlvs_core::service::{
 };
 use fastlvs_core::settings::Settings;
 use fastlvs_core::time::{Duration, Instant};
+use fastlvs_core::verdict::Verdict;
 use fastlvs_core::wire::checksum::Sum;
 use fastlvs_core::wire::ipv4;
 use proptest::prelude::*;
@@ -349,7 +350,7 @@ proptest! {
             } else {
                 pipeline.process(&snapshot, &frame, now, &mut capture)
             };
-            let _ = (outcome.verdict, pipeline.for_host(&frame).bytes.len());
+            prop_assert_eq!(outcome.for_host.is_some(), outcome.verdict == Verdict::ToHost);
             let undamaged = shot.changes.is_empty() && shot.fragment.is_none();
             for (_, sent, left) in capture.frames.drain(..) {
                 if left == Offload::NONE {

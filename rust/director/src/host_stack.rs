@@ -6,7 +6,8 @@ use fastlvs_core::forward::{finish_checksum, gateway, segment};
 use fastlvs_core::frame::{Egress, Frame, NextHop, Offload};
 use fastlvs_core::net::Mac;
 use fastlvs_core::network::{Output, Path};
-use fastlvs_core::packet::{self, Fragments, Packet, Parsed};
+use fastlvs_core::packet::{self, Packet, Parsed};
+use fastlvs_core::pipeline::ForHost;
 use fastlvs_core::verdict::DropReason;
 use fastlvs_core::wire::ethernet;
 use fastlvs_core::wire::ndp::{self, Neighbour};
@@ -23,13 +24,12 @@ pub struct HostStack<'a> {
 }
 
 impl HostStack<'_> {
-    /// Gives back what became of a frame that the kernel was kept away from: `for_host`, which was put together from
-    /// `fragments`, if it was. Of all other frames it has the original.
-    pub fn leave(&mut self, frame: &Frame<'_>, for_host: &Frame<'_>, fragments: Option<Fragments>) {
+    /// Gives back what became of a frame that the kernel was kept away from. Of all other frames it has the original.
+    pub fn leave(&mut self, frame: &Frame<'_>, for_host: &ForHost<'_>) {
         match packet::parse(frame) {
             Ok(Parsed::Ip(came)) => {
-                if let Some(goes) = self.claimed(&came, for_host) {
-                    self.give_back(&Packet { reassembled: fragments, ..goes });
+                if let Some(goes) = self.claimed(&came, &for_host.frame) {
+                    self.give_back(&Packet { reassembled: for_host.fragments, ..goes });
                 } else if let Some(address) = advertised(&came) {
                     self.heard(frame, address, came.source_mac);
                 }

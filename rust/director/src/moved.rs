@@ -15,7 +15,8 @@ use fastlvs_core::forward::gateway;
 use fastlvs_core::frame::{Egress, Frame, NextHop};
 use fastlvs_core::net::{InterfaceId, Mac, Protocol};
 use fastlvs_core::network::{Network, Output};
-use fastlvs_core::packet::{self, Fragments, Packet, Parsed};
+use fastlvs_core::packet::{self, Packet, Parsed};
+use fastlvs_core::pipeline::ForHost;
 use fastlvs_core::verdict::DropReason;
 use fastlvs_io::af_packet::RingReceiver;
 use std::collections::BTreeSet;
@@ -59,23 +60,21 @@ pub fn interface(frame: &[u8], network: &Network) -> Option<InterfaceId> {
     (usize::from(number) < network.interfaces().len()).then_some(InterfaceId(number))
 }
 
-/// Sends on a packet of the host's that is not the director's: `for_host`, which was put together from `fragments`, if it
-/// was.
+/// Sends on a packet of the host's that is not the director's.
 pub fn pass<E: Egress>(
-    for_host: &Frame<'_>,
-    fragments: Option<Fragments>,
+    ForHost { frame, fragments }: &ForHost<'_>,
     network: &Network,
     egress: &mut E,
 ) -> Result<(), DropReason> {
-    let Frame { interface, bytes, offload } = *for_host;
+    let Frame { interface, bytes, offload } = *frame;
     let device = network.interface(interface);
     let mac = bytes.first_chunk().map(|mac| Mac(*mac));
     if fragments.is_some()
-        && let Ok(Parsed::Ip(packet)) = packet::parse(for_host)
+        && let Ok(Parsed::Ip(packet)) = packet::parse(frame)
     {
         let hop = NextHop { interface, address: packet.destination(), mac };
         let output = Output { hop, source_mac: device.mac, mtu: device.mtu, source: None };
-        return gateway::emit_own(&Packet { reassembled: fragments, ..packet }, &output, egress);
+        return gateway::emit_own(&Packet { reassembled: *fragments, ..packet }, &output, egress);
     }
     // Nobody asks for the neighbour: the kernel has found him.
     let hop = NextHop { interface, address: Ipv4Addr::UNSPECIFIED.into(), mac };
@@ -180,7 +179,8 @@ mod tests {
         let offload =
             Offload { checksum: ChecksumState::Partial { start: 34, offset: 16 }, segmentation: None };
         let mut sent = Capture::default();
-        pass(&Frame { interface, bytes: &bytes, offload }, None, &network, &mut sent).unwrap();
+        let frame = Frame { interface, bytes: &bytes, offload };
+        pass(&ForHost { frame, fragments: None }, &network, &mut sent).unwrap();
         let (by, frame, left) = &sent.frames[0];
         assert_eq!((*by, *left), (InterfaceId(1), offload));
         assert_eq!(frame[..], [&[7; 6], &[2, 0, 0, 0, 0, 1][..], &bytes[12..]].concat());

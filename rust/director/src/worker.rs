@@ -119,9 +119,10 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
                 return pipeline.truncated();
             }
             let frame = Frame { interface, bytes, offload };
-            match pipeline.process(&live.snapshot, &frame, now, ports).verdict {
-                Verdict::ToHost => host.leave(&frame, &pipeline.for_host(&frame), pipeline.host_fragments()),
-                Verdict::Reply => host.answered(&frame),
+            let outcome = pipeline.process(&live.snapshot, &frame, now, ports);
+            match (outcome.verdict, outcome.for_host) {
+                (_, Some(for_host)) => host.leave(&frame, &for_host),
+                (Verdict::Reply, None) => host.answered(&frame),
                 _ => {}
             }
         })
@@ -136,9 +137,8 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             let interface = moved::interface(bytes, network);
             let (Some(interface), false) = (interface, truncated) else { return pipeline.truncated() };
             let frame = Frame { interface, bytes, offload };
-            if pipeline.process_output(&live.snapshot, &frame, now, ports).verdict == Verdict::ToHost {
-                let (packet, fragments) = (pipeline.for_host(&frame), pipeline.host_fragments());
-                let passed = moved::pass(&packet, fragments, network, ports);
+            if let Some(for_host) = pipeline.process_output(&live.snapshot, &frame, now, ports).for_host {
+                let passed = moved::pass(&for_host, network, ports);
                 counters.lost.refused += u64::from(passed.is_err());
             }
         })

@@ -15,7 +15,7 @@ use fastlvs_core::frame::{Frame, Offload};
 use fastlvs_core::marks::{MarkRule, Marks};
 use fastlvs_core::net::{InterfaceId, Mac, MacParseError, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
-use fastlvs_core::pipeline::{Pipeline, Snapshot};
+use fastlvs_core::pipeline::{self, Pipeline, Snapshot};
 use fastlvs_core::service::{ServiceAddress, ServiceKey, ServiceTable, SpecError};
 use fastlvs_core::time::Instant;
 use fastlvs_core::trace::{NoTrace, Trace};
@@ -89,7 +89,8 @@ impl Engine {
         let now = self.pass_time(now.0, &mut capture);
         let frame = Frame { interface, bytes: &frame, offload: Offload::NONE };
         let outcome = self.pipeline.process_output(&self.snapshot, &frame, now, &mut capture);
-        Ok(self.outcome(&frame, outcome.verdict, capture))
+        let (verdict, for_host) = ended(&outcome);
+        Ok(Outcome::new(verdict, sent(capture), for_host, &self.snapshot.network))
     }
 
     fn advance<'py>(&mut self, py: Python<'py>, to: Moment) -> PyResult<Bound<'py, PyList>> {
@@ -207,7 +208,8 @@ impl Engine {
         let now = self.pass_time(now, &mut capture);
         let frame = Frame { interface, bytes, offload: Offload::NONE };
         let outcome = self.pipeline.process_traced(&self.snapshot, &frame, now, &mut capture, trace);
-        self.outcome(&frame, outcome.verdict, capture)
+        let (verdict, for_host) = ended(&outcome);
+        Outcome::new(verdict, sent(capture), for_host, &self.snapshot.network)
     }
 
     /// Lets time pass until `now`, if that is later than what was told before; returns what time it is.
@@ -221,14 +223,14 @@ impl Engine {
         now
     }
 
-    fn outcome(&self, frame: &Frame<'_>, verdict: Verdict, capture: Capture) -> Outcome {
-        let for_host = (verdict == Verdict::ToHost).then(|| self.pipeline.for_host(frame).bytes.to_vec());
-        Outcome::new(verdict, sent(capture), for_host, &self.snapshot.network)
-    }
-
     fn interface(&self, name: &str) -> PyResult<InterfaceId> {
         find_interface(&self.snapshot.network, name)
     }
+}
+
+/// How a frame's way ended, and what the host is to get.
+fn ended(outcome: &pipeline::Outcome<'_>) -> (Verdict, Option<Vec<u8>>) {
+    (outcome.verdict, outcome.for_host.map(|given| given.frame.bytes.to_vec()))
 }
 
 /// The frames that were sent, and by which interfaces.

@@ -4,7 +4,16 @@ use crate::frame::{Frame, Offload};
 use crate::net::InterfaceId;
 use crate::packet::{Fragments, Packet};
 
-/// A frame for the host, in place of the one that was processed.
+/// A frame that the host's own stack is to get.
+#[derive(Clone, Copy, Debug)]
+pub struct ForHost<'a> {
+    /// The frame that was processed, or in its place the datagram that it completed, or what it was translated to.
+    pub frame: Frame<'a>,
+    /// What that was put together from, if it came in fragments.
+    pub fragments: Option<Fragments>,
+}
+
+/// Room for a frame for the host, in place of the one that is processed.
 #[derive(Debug, Default)]
 pub(super) struct HostFrame {
     bytes: Vec<u8>,
@@ -14,17 +23,15 @@ pub(super) struct HostFrame {
 }
 
 impl HostFrame {
+    /// Holds none any longer.
     pub(super) const fn clear(&mut self) {
         self.interface = None;
     }
 
-    pub(super) fn get(&self) -> Option<Frame<'_>> {
-        self.interface.map(|interface| Frame { interface, bytes: &self.bytes, offload: self.offload })
-    }
-
-    /// What it was put together from, if it came in fragments.
-    pub(super) fn fragments(&self) -> Option<Fragments> {
-        self.fragments.filter(|_| self.interface.is_some())
+    /// The frame that it holds, if it does.
+    pub(super) fn get(&self) -> Option<ForHost<'_>> {
+        let frame = |interface| Frame { interface, bytes: &self.bytes, offload: self.offload };
+        self.interface.map(|interface| ForHost { frame: frame(interface), fragments: self.fragments })
     }
 
     /// Takes a copy of the packet's frame, which may be changed.

@@ -22,7 +22,7 @@ use crate::forward::{self, Rewrite, Tunnel, fits, gateway, masquerade, tunnel};
 use crate::frame::{Egress, Frame};
 use crate::marks::Marks;
 use crate::network::{Network, Output, Path};
-use crate::packet::{Fragment, Fragments, Packet, Parsed, parse};
+use crate::packet::{Fragment, Packet, Parsed, parse};
 use crate::path_mtu::PathMtus;
 use crate::reassembly::Reassembly;
 use crate::service::{Method, ServiceTable};
@@ -32,6 +32,7 @@ use crate::trace::{NoTrace, Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv6;
 use defence::{Defences, Lots};
+pub use host_frame::ForHost;
 use host_frame::HostFrame;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,10 +55,12 @@ pub struct Snapshot {
 }
 
 /// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
     /// How its way ended.
     pub verdict: Verdict,
+    /// What the host is to get, with [`Verdict::ToHost`] and no other.
+    pub for_host: Option<ForHost<'a>>,
 }
 
 /// One worker's engine: its connections and its counters.
@@ -69,7 +72,7 @@ pub struct Pipeline {
     identification: u16,
     reassembly: Reassembly,
     path_mtus: PathMtus,
-    /// What the host gets in place of the frame that was processed last.
+    /// What the host gets in place of the frame that is processed.
     host_frame: HostFrame,
     /// Room for a packet that goes on with other options than it came with.
     scratch: Vec<u8>,
@@ -103,25 +106,25 @@ impl Pipeline {
     }
 
     /// Takes a frame its whole way. What is to be sent is written into `egress`.
-    pub fn process<E: Egress>(
-        &mut self,
+    pub fn process<'a, E: Egress>(
+        &'a mut self,
         snapshot: &Snapshot,
-        frame: &Frame<'_>,
+        frame: &Frame<'a>,
         now: Instant,
         egress: &mut E,
-    ) -> Outcome {
+    ) -> Outcome<'a> {
         self.process_traced(snapshot, frame, now, egress, &mut NoTrace)
     }
 
     /// The same, with somebody who listens to the stages.
-    pub fn process_traced<E: Egress, T: Trace>(
-        &mut self,
+    pub fn process_traced<'a, E: Egress, T: Trace>(
+        &'a mut self,
         snapshot: &Snapshot,
-        frame: &Frame<'_>,
+        frame: &Frame<'a>,
         now: Instant,
         egress: &mut E,
         trace: &mut T,
-    ) -> Outcome {
+    ) -> Outcome<'a> {
         self.host_frame.clear();
         let Self { connections, defences, lots, .. } = self;
         defences.tick(&snapshot.settings, connections, lots, now);
@@ -132,20 +135,19 @@ impl Pipeline {
             Ok(Parsed::Other) => Verdict::ToHost,
             Err(reason) => Verdict::Drop(reason),
         };
-        self.counters.count(verdict);
-        Outcome { verdict }
+        self.outcome(frame, verdict)
     }
 
     /// Takes a frame that the director's own host sends: answers of real servers that run on the director,
     /// errors about connections, requests of local clients. [`Verdict::ToHost`] leaves it as it is: it goes its
     /// way.
-    pub fn process_output<E: Egress>(
-        &mut self,
+    pub fn process_output<'a, E: Egress>(
+        &'a mut self,
         snapshot: &Snapshot,
-        frame: &Frame<'_>,
+        frame: &Frame<'a>,
         now: Instant,
         egress: &mut E,
-    ) -> Outcome {
+    ) -> Outcome<'a> {
         self.host_frame.clear();
         let trace = &mut NoTrace;
         let mut passage = Passage { engine: self, snapshot, now, egress, trace, origin: Origin::Host };
@@ -153,22 +155,15 @@ impl Pipeline {
             Ok(Parsed::Ip(packet)) => passage.consider(&packet),
             _ => Verdict::ToHost,
         };
+        self.outcome(frame, verdict)
+    }
+
+    /// Counts what became of `frame`.
+    fn outcome<'a>(&'a mut self, frame: &Frame<'a>, verdict: Verdict) -> Outcome<'a> {
         self.counters.count(verdict);
-        Outcome { verdict }
-    }
-
-    /// What the host is to get after [`Verdict::ToHost`], where that is not `frame` itself, which was processed
-    /// last: the datagram that its fragment completed, or a packet that was translated to an address of the
-    /// host's.
-    #[must_use]
-    pub fn for_host<'a>(&'a self, frame: &Frame<'a>) -> Frame<'a> {
-        self.host_frame.get().unwrap_or(*frame)
-    }
-
-    /// What [`Pipeline::for_host`] was put together from, if it came in fragments.
-    #[must_use]
-    pub fn host_fragments(&self) -> Option<Fragments> {
-        self.host_frame.fragments()
+        let as_it_came = ForHost { frame: *frame, fragments: None };
+        let for_host = || self.host_frame.get().unwrap_or(as_it_came);
+        Outcome { verdict, for_host: (verdict == Verdict::ToHost).then(for_host) }
     }
 
     /// Counts a frame that its device could not hand over as a whole.
