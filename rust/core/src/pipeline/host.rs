@@ -16,7 +16,7 @@ use crate::wire::ndp::{self, Neighbour};
 
 impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// Leaves a packet to the host's own stack, or, where no host has the address, answers as one.
-    pub(super) fn host(&mut self, packet: &Packet<'_>) -> Verdict {
+    pub(super) fn leave_to_host(&mut self, packet: &Packet<'_>) -> Verdict {
         if self.origin == Origin::Host || !self.network().is_owned(packet.destination()) {
             self.trace.stage(&Stage::Host);
             return Verdict::ToHost;
@@ -39,7 +39,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let way = self.network().path(packet.destination());
         let told =
             way != Some(Path::Local) && !self.is_refused(packet, way) && self.is_unwanted_reply(packet);
-        if told { self.reply_unwanted(packet) } else { self.host(packet) }
+        if told { self.reply_unwanted(packet) } else { self.leave_to_host(packet) }
     }
 
     /// Whether a masqueraded server is to be told that a packet of its, no reply of a connection, is for one of the

@@ -14,19 +14,19 @@ use std::net::IpAddr;
 impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// Keeps a fragment until its datagram is complete, which is then decided on as a whole.
     pub(super) fn gather(&mut self, packet: &Packet<'_>) -> Verdict {
-        let known = matches!(packet.protocol(), Protocol::TCP | Protocol::UDP | Protocol::SCTP);
+        let may_be_balanced = matches!(packet.protocol(), Protocol::TCP | Protocol::UDP | Protocol::SCTP);
         let icmp = packet.protocol() == packet.icmp_protocol();
-        // What a later IPv6 fragment carries is not known until the first has come.
-        let unknown = !packet.is_ipv4() && packet.fragment == Fragment::Later;
+        // What a later IPv6 fragment carries only the first one says.
+        let may_be_any = !packet.is_ipv4() && packet.fragment == Fragment::Later;
         let way = self.network().path(packet.destination());
         // Linux routes IPv4 fragments one by one before they are put together, IPv6's afterwards.
         let refused = packet.is_ipv4() && self.is_refused(packet, way);
-        if !known && !icmp && !unknown || refused {
-            return self.host(packet);
+        if !may_be_balanced && !icmp && !may_be_any || refused {
+            return self.leave_to_host(packet);
         }
         let complete = match self.engine.reassembly.add(packet, self.now) {
             Reassembled::Kept => return Verdict::Queued,
-            Reassembled::Apart if packet.fragment == Fragment::Later => return self.host(packet),
+            Reassembled::Apart if packet.fragment == Fragment::Later => return self.leave_to_host(packet),
             Reassembled::Apart => return self.decide(packet),
             Reassembled::Refused => return Verdict::Drop(DropReason::Fragment),
             Reassembled::Complete(complete) => complete,
@@ -68,7 +68,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return match ipv6_options::check(header) {
                 ipv6_options::Options::Fine => None,
                 ipv6_options::Options::Malformed => Some(Verdict::Drop(DropReason::MalformedIpv6)),
-                ipv6_options::Options::Unknown => Some(self.host(packet)),
+                ipv6_options::Options::Unknown => Some(self.leave_to_host(packet)),
             };
         }
         if !packet.has_options() {
@@ -79,7 +79,7 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             Options::SourceRoute if self.origin == Origin::Wire => {
                 Some(Verdict::Drop(DropReason::SourceRoute))
             }
-            Options::SourceRoute | Options::Malformed => Some(self.host(packet)),
+            Options::SourceRoute | Options::Malformed => Some(self.leave_to_host(packet)),
         }
     }
 

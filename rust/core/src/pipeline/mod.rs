@@ -273,7 +273,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
     /// off, and what it knew of connections counts for nothing.
     fn consider(&mut self, packet: &Packet<'_>) -> Verdict {
         if !self.snapshot.services.serves(packet.is_ipv4()) {
-            return self.host(packet);
+            return self.leave_to_host(packet);
         }
         if let Some(verdict) = self.stopped_by_options(packet) {
             return verdict;
@@ -327,11 +327,11 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             Some(Path::Local) if method == Method::Masquerading => {
                 return self.deliver(packet, server, about);
             }
-            Some(Path::Local) => return self.host(packet),
+            Some(Path::Local) => return self.leave_to_host(packet),
             None => return self.host_unreachable(packet),
         };
         if packet.ttl <= 1 {
-            return self.too_old(packet);
+            return self.ttl_expired(packet);
         }
         let limit = match method {
             Method::Tunneling => output.mtu.saturating_sub(tunnel::overhead(server.address, encapsulation)),
@@ -387,7 +387,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             if !self.is_refused(packet, way) {
                 self.advance(packet, found);
             }
-            return self.host(packet);
+            return self.leave_to_host(packet);
         }
         let rewrite = Rewrite { source: asked, destination: client };
         let output = match way {
@@ -396,10 +396,10 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
                 self.advance(packet, found);
                 return self.translated_to_host(packet, &rewrite);
             }
-            None => return self.host(packet),
+            None => return self.leave_to_host(packet),
         };
         if self.origin == Origin::Wire && packet.ttl <= 1 {
-            return self.reply_too_old(packet);
+            return self.reply_ttl_expired(packet);
         }
         if self.origin == Origin::Wire && too_big(packet, output.mtu) {
             return self.reply_too_big(packet, output.mtu);

@@ -43,12 +43,12 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     }
 
     /// A client's packet may not live any longer.
-    pub(super) fn too_old(&mut self, packet: &Packet<'_>) -> Verdict {
+    pub(super) fn ttl_expired(&mut self, packet: &Packet<'_>) -> Verdict {
         self.time_exceeded(packet, Sender::Client)
     }
 
     /// A server's packet may not live any longer.
-    pub(super) fn reply_too_old(&mut self, packet: &Packet<'_>) -> Verdict {
+    pub(super) fn reply_ttl_expired(&mut self, packet: &Packet<'_>) -> Verdict {
         self.time_exceeded(packet, Sender::Server)
     }
 

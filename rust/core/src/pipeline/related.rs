@@ -24,9 +24,9 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// host's.
     pub(super) fn icmp(&mut self, packet: &Packet<'_>) -> Verdict {
         if !packet.is_relayed_error() {
-            return self.host(packet);
+            return self.leave_to_host(packet);
         }
-        let Some(quote) = Quote::of(packet) else { return self.host(packet) };
+        let Some(quote) = Quote::of(packet) else { return self.leave_to_host(packet) };
         let local = self.network().path(packet.destination()) == Some(Path::Local);
         if local
             && self.origin == Origin::Wire
@@ -35,13 +35,13 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return verdict;
         }
         if !quote.has_ports {
-            return self.host(packet);
+            return self.leave_to_host(packet);
         }
         match self.engine.connections.find(&quote.flow.reversed()) {
             Some(found) if found.outbound => self.error_to_client(packet, &quote, found),
             Some(found) => self.error_to_server(packet, &quote, found),
             None if local && self.snapshot.settings.schedule_icmp => self.schedule_error(packet, &quote),
-            None => self.host(packet),
+            None => self.leave_to_host(packet),
         }
     }
 
@@ -65,15 +65,15 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             if !refused {
                 self.count(found, packet.ip_length());
             }
-            return self.host(packet);
+            return self.leave_to_host(packet);
         }
         if !packet.icmp_checksum_is_right() {
             return Verdict::Drop(DropReason::IcmpChecksum);
         }
         let translation = Translation::ToClient(asked);
         let output = match way {
-            _ if refused => return self.host(packet),
-            None => return self.host(packet),
+            _ if refused => return self.leave_to_host(packet),
+            None => return self.leave_to_host(packet),
             Some(Path::Out(output)) => output,
             Some(Path::Local) => {
                 self.count(found, packet.ip_length());
@@ -94,13 +94,13 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
     fn schedule_error(&mut self, packet: &Packet<'_>, quote: &Quote) -> Verdict {
         let flow = quote.flow.reversed();
         let Some(service) = self.service(&flow) else {
-            return self.host(packet);
+            return self.leave_to_host(packet);
         };
         if self.engine.defences.drops() {
             return Verdict::Drop(DropReason::DropPacket);
         }
         if flow.source.port == FTP_DATA_PORT {
-            return self.host(packet);
+            return self.leave_to_host(packet);
         }
         // The kernel's schedulers that go by the destination look at the quoted packet as it stands.
         match self.admit(service, &flow, flow.source.address) {

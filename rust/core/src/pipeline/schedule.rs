@@ -52,18 +52,18 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         }
         match self.may_start(packet) {
             Some(true) => {}
-            Some(false) => return self.host(packet),
+            Some(false) => return self.leave_to_host(packet),
             None => return Verdict::Drop(DropReason::MalformedSctp),
         }
         if self.engine.defences.drops() {
             return Verdict::Drop(DropReason::DropPacket);
         }
         if packet.flow.source.port == FTP_DATA_PORT {
-            return self.host(packet);
+            return self.leave_to_host(packet);
         }
         match self.admit(service, &packet.flow, packet.destination()) {
             Ok(admitted) => self.while_admitted(admitted, |this, found| this.inbound(packet, found)),
-            Err(DropReason::NoServer) if is_ftp_by_chance(service, packet) => self.host(packet),
+            Err(DropReason::NoServer) if is_ftp_by_chance(service, packet) => self.leave_to_host(packet),
             Err(DropReason::NoServer) => self.port_unreachable(packet, DropReason::NoServer),
             Err(reason) => Verdict::Drop(reason),
         }

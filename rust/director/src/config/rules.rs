@@ -383,7 +383,7 @@ fn options<'a>(words: &[&'a str], place: &Place) -> Result<Vec<(&'static OptionK
         if let Some(long) = word.strip_prefix("--") {
             let (name, mut value) = long.split_once('=').map_or((long, None), |(n, v)| (n, Some(v)));
             let option = OPTIONS.iter().find(|option| option.long == name);
-            let option = known(option, word, place)?;
+            let option = supported(option, word, place)?;
             if !option.takes_value() && value.is_some() {
                 return Err(place.error(format_args!("--{name} takes no value")));
             }
@@ -395,7 +395,7 @@ fn options<'a>(words: &[&'a str], place: &Place) -> Result<Vec<(&'static OptionK
             while let Some(letter) = letters.chars().next() {
                 letters = &letters[letter.len_utf8()..];
                 let option = OPTIONS.iter().find(|option| option.short == Some(letter));
-                let option = known(option, &format!("-{letter}"), place)?;
+                let option = supported(option, &format!("-{letter}"), place)?;
                 if option.takes_value() {
                     let rest = std::mem::take(&mut letters);
                     let value = if rest.is_empty() { next_value(option, &mut words) } else { Some(rest) };
@@ -412,7 +412,7 @@ fn options<'a>(words: &[&'a str], place: &Place) -> Result<Vec<(&'static OptionK
 }
 
 /// Refuses what does not exist or cannot be had.
-fn known(
+fn supported(
     option: Option<&'static OptionKind>,
     word: &str,
     place: &Place,
