@@ -135,11 +135,11 @@ def test_a_table_of_figures() -> None:
     figures.add("start", "late", "after", 12345.0)
     figures.add("end", "lost", "after", 0.0)
     assert figures.table().splitlines() == [
-        "|           | before |  after | ratio |",
-        "| ---       |   ---: |   ---: |  ---: |",
-        "| **start** |        |        |       |",
-        "| seconds   |   5.00 |  0.250 |  20.0 |",
-        "| late      |   > 30 | 12,345 |     – |",
-        "| **end**   |        |        |       |",
-        "| lost      |      – |      0 |     – |",
+        "|           | before |  after | before/after |",
+        "| ---       |   ---: |   ---: |         ---: |",
+        "| **start** |        |        |              |",
+        "| seconds   |   5.00 |  0.250 |         20.0 |",
+        "| late      |   > 30 | 12,345 |            – |",
+        "| **end**   |        |        |              |",
+        "| lost      |      – |      0 |            – |",
     ]

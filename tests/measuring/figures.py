@@ -21,10 +21,9 @@ class Figures:
         self._groups.setdefault(group, {}).setdefault(row, {}).setdefault(label, []).append(figure)
 
     def table(self) -> str:
-        """All of them in Markdown. With two programs a column says how many times the first figure is the
-        second."""
+        """All of them in Markdown; of two programs the last column has the quotients too."""
         ratio = len(self._labels) == 2
-        head = ["", *self._labels, *(["ratio"] if ratio else [])]
+        head = ["", *self._labels, *(["/".join(self._labels)] if ratio else [])]
         rows = [head, ["---", *("---:" for _ in head[1:])]]
         for group, named in self._groups.items():
             rows.append([f"**{group}**", *("" for _ in head[1:])])
