@@ -160,6 +160,12 @@ class Director(Balancer):
         return self._core.interfaces()
 
     @property
+    def missing_interfaces(self) -> dict[str, str]:
+        """Those of :attr:`interfaces` by which nothing comes or goes right now, each with why: ``"is gone"``,
+        ``"is down"``. They are followed by name: one that is there again is served again."""
+        return dict(self._core.missing_interfaces())
+
+    @property
     def running(self) -> bool:
         """Whether it has not been stopped."""
         return self._core.is_running

@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _find_modules(arguments.file)
     signals = _Signals()
     with Director.from_file(arguments.file) as director:
-        status = f"{_size(director.wanted)} on {' '.join(director.interfaces)}"
+        status = _status(director)
         print(f"fastlvs: ready: {status}", flush=True)
         _tell_manager("READY=1", f"STATUS={status}")
         while signals.next(director) == signal.SIGHUP:
@@ -83,8 +83,11 @@ def _reload(director: Director, file: str) -> None:
     except FastlvsError as error:
         _log.error("reload refused, the old configuration stays in force: %s", error)
     else:
-        _log.info("reloaded %s: %s", file, _size(director.wanted))
-    _tell_manager("READY=1")
+        if director.missing_interfaces:
+            _log.warning("reloaded %s: %s", file, _status(director))
+        else:
+            _log.info("reloaded %s: %s", file, _size(director.wanted))
+    _tell_manager("READY=1", f"STATUS={_status(director)}")
 
 
 class _Signals:
@@ -96,9 +99,14 @@ class _Signals:
             signal.signal(number, self._catch)
 
     def next(self, director: Director) -> int:
-        """Waits for the next one, as long as the director runs."""
+        """Waits for the next one, as long as the director runs. Meanwhile the service manager learns of
+        interfaces that go and come back."""
+        missing: dict[str, str] = {}
         while not self._caught:
             director.wait(LOOK)
+            if (now := director.missing_interfaces) != missing:
+                missing = now
+                _tell_manager(f"STATUS={_status(director)}")
         return self._caught.pop(0)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
@@ -135,6 +143,13 @@ def _find_modules(file: str) -> None:
     for folder in (str(Path.cwd()), str(Path(file).resolve().parent)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
+
+
+def _status(director: Director) -> str:
+    """``1 service, 3 real servers on eth0 eth1``, and what is missing."""
+    missing = [f"interface {name} {problem}" for name, problem in director.missing_interfaces.items()]
+    degraded = f"; degraded: {', '.join(missing)}" if missing else ""
+    return f"{_size(director.wanted)} on {' '.join(director.interfaces)}{degraded}"
 
 
 def _size(services: Sequence[VirtualService]) -> str:

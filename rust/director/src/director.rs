@@ -4,8 +4,11 @@ use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::counters::WorkerCounters;
 use crate::error::Error;
-use crate::links::{Links, Live, Question};
+use crate::follow::Follow;
+use crate::legs::Missing;
+use crate::links::{Event, Links, Live, Question};
 use crate::plan::{Plan, Wish};
+use crate::rings::reopening;
 use crate::tap::Tap;
 use crate::upkeep::Upkeep;
 use crate::worker::Worker;
@@ -17,11 +20,12 @@ use fastlvs_core::service::{Edit, ServiceKey, ServiceSpec, ServiceTable};
 use fastlvs_core::settings::Settings;
 use fastlvs_io::af_packet::AfPacket;
 use fastlvs_io::capability::missing_capabilities;
-use fastlvs_io::device::{Device, Receiver, Sender};
-use fastlvs_io::netlink::{self, Monitor};
+use fastlvs_io::device::Device;
+use fastlvs_io::netlink::{Link, Monitor};
 use fastlvs_io::raw::GiveBack;
 use fastlvs_io::wake::Wake;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -55,6 +59,13 @@ struct Ended {
     happened: Condvar,
 }
 
+/// What the upkeep has for itself, and the time.
+struct Beside {
+    monitor: Monitor,
+    events: mpsc::Receiver<Event>,
+    clock: Clock,
+}
+
 impl Director {
     /// Starts a director that does what `configuration` says.
     ///
@@ -81,14 +92,14 @@ impl Director {
         let wish = Wish::new(configuration);
         let kernel = monitor.state().clone();
         let plan = Plan::new(wish, specs, &configuration.interfaces, kernel, Arc::clone(&live), clock)?;
-        let devices = open_devices(&plan)?;
         let tap = configuration.capture.as_deref().map(|path| Tap::create(path, clock)).transpose()?;
         let host = GiveBack::open().map_err(Error::platform("opening a raw socket"))?;
         let wake = || Wake::new().map(Arc::new).map_err(Error::platform("making an event descriptor"));
         let (worker_wake, upkeep_wake) = (wake()?, wake()?);
         let (questions, asked) = mpsc::channel();
         let (events, taken) = mpsc::sync_channel(EVENTS);
-        let plan = Arc::new(Mutex::new(plan));
+        let mark = plan.mark();
+        let open = move |link: &Link| AfPacket::open(link.index, link.mtu, mark);
         let links = Links {
             live,
             events,
@@ -98,32 +109,56 @@ impl Director {
             host,
             spin: configuration.spin,
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let upkeep = Upkeep {
-            monitor,
-            plan: Arc::clone(&plan),
-            events: taken,
-            wake: Arc::clone(&upkeep_wake),
-            stop: Arc::clone(&stop),
-        };
         let mut director = Self {
-            plan,
+            plan: Arc::new(Mutex::new(plan)),
             questions,
             worker_wake,
             upkeep_wake,
-            stop,
+            stop: Arc::default(),
             ended: Arc::default(),
             threads: Vec::new(),
         };
+        let beside = Beside { monitor, events: taken, clock };
         match tap {
-            None => director.spawn_worker(Worker::new(devices, hash_key(), links), clock, around),
-            Some(tap) => {
-                let devices = devices.into_iter().map(|device| tap.on(device));
-                director.spawn_worker(Worker::new(devices, hash_key(), links), clock, around)
-            }
+            None => director.run(open, links, beside, around),
+            Some(tap) => director.run(move |link: &Link| Ok(tap.on(open(link)?)), links, beside, around),
         }?;
-        director.spawn("upkeep", move || upkeep.run())?;
         Ok(director)
+    }
+
+    /// Opens the interfaces with `open` and starts the threads.
+    fn run<D>(
+        &mut self,
+        open: impl Fn(&Link) -> io::Result<D> + Send + 'static,
+        links: Links,
+        Beside { monitor, events, clock }: Beside,
+        around: Around,
+    ) -> Result<(), Error>
+    where
+        D: Device<Receiver: Send + 'static, Sender: Send + 'static> + 'static,
+    {
+        let served = self.plan().links();
+        let device = |link: &Link| {
+            let error =
+                |error: io::Error| Error::Interface { name: link.name.clone(), problem: error.to_string() };
+            open(link).map_err(error)
+        };
+        let devices = served.iter().flatten().map(device).collect::<Result<Vec<_>, Error>>()?;
+        let (rings, reopened) = reopening(open);
+        let worker = Worker::new(devices, hash_key(), links).with_reopened(reopened);
+        let upkeep = Upkeep {
+            monitor,
+            plan: Arc::clone(&self.plan),
+            follow: Follow::new(rings),
+            events,
+            wake: Arc::clone(&self.upkeep_wake),
+            stop: Arc::clone(&self.stop),
+        };
+        self.spawn("worker", move || {
+            around(Box::new(move || worker.run(clock)));
+            Ok(())
+        })?;
+        self.spawn("upkeep", move || upkeep.run())
     }
 
     /// Does what `configuration` says from now on: services, settings, static neighbours and routes. The
@@ -144,7 +179,13 @@ impl Director {
         configuration: &Configuration,
         specs: &[ServiceSpec],
     ) -> Result<(), Error> {
-        self.change(None, |plan| plan.apply(Some(Wish::new(configuration)), specs)).map(drop)
+        self.change(None, |plan| plan.apply(Some(Wish::new(configuration)), specs))?;
+        let (wanted, served) = (&configuration.interfaces, self.interfaces());
+        if !wanted.is_empty() && *wanted != served {
+            let (wanted, served) = (wanted.join(" "), served.join(" "));
+            tracing::warn!("{served} are served on, not {wanted}: that takes a restart");
+        }
+        Ok(())
     }
 
     /// Balances these services from now on. What stays keeps its connections and counters. Says the generation of
@@ -287,6 +328,13 @@ impl Director {
         self.ask(Question::Counters)
     }
 
+    /// The interfaces by which nothing comes or goes right now, because they are gone or down: it serves them again when
+    /// they are back. Without any all is well.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Missing> {
+        self.plan().missing()
+    }
+
     /// Why a thread of it ended by itself, if one did.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
@@ -322,17 +370,6 @@ impl Director {
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn spawn_worker<R, S>(&mut self, worker: Worker<R, S>, clock: Clock, around: Around) -> Result<(), Error>
-    where
-        R: Receiver + Send + 'static,
-        S: Sender + Send + 'static,
-    {
-        self.spawn("worker", move || {
-            around(Box::new(move || worker.run(clock)));
-            Ok(())
-        })
     }
 
     fn spawn(
@@ -417,17 +454,6 @@ fn check_capabilities() -> Result<(), Error> {
     }
     let program = std::env::current_exe().map_or("PROGRAM".to_owned(), |path| path.display().to_string());
     Err(Error::Capability { missing: missing.join(", "), program })
-}
-
-fn open_devices(
-    plan: &Plan,
-) -> Result<Vec<impl Device<Receiver: Send + 'static, Sender: Send + 'static> + use<>>, Error> {
-    let open = |leg: &crate::network::Leg| {
-        let link: Option<&netlink::Link> = plan.kernel().links.get(&leg.index);
-        AfPacket::open(leg.index, link.map_or(1500, |link| link.mtu), plan.mark())
-            .map_err(|error| Error::Interface { name: leg.name.clone(), problem: error.to_string() })
-    };
-    plan.legs().iter().map(open).collect()
 }
 
 /// Random: clients are not to know which tuples collide.

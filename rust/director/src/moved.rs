@@ -86,11 +86,14 @@ pub fn pass<E: Egress>(
 }
 
 /// The commands that make both chains. They hold no rules.
-pub fn make(table: &str, owner: u32, interfaces: &[String]) -> String {
-    let names: Vec<_> = interfaces.iter().map(|name| format!("\"{name}\"")).collect();
-    let tags =
-        names.iter().enumerate().map(|(n, name)| format!("{name} : {}", tag(owner, InterfaceId(n as u16))));
-    let (devices, tags) = (names.join(", "), tags.collect::<Vec<_>>().join(", "));
+pub fn make(table: &str, owner: u32, interfaces: &[(InterfaceId, String)]) -> String {
+    if interfaces.is_empty() {
+        return format!("table netdev {table} {{\n chain move {{ }}\n chain egress {{ }}\n}}\n");
+    }
+    let names: Vec<_> = interfaces.iter().map(|(_, name)| format!("\"{name}\"")).collect();
+    let tags: Vec<_> =
+        interfaces.iter().map(|(id, name)| format!("\"{name}\" : {}", tag(owner, *id))).collect();
+    let (devices, tags) = (names.join(", "), tags.join(", "));
     format!(
         "table netdev {table} {{\n chain move {{ ether saddr set oif map {{ {tags} }} fwd to \"{LOOPBACK}\"; }}\n \
          chain egress {{ type filter hook egress devices = {{ {devices} }} priority 0; policy accept; }}\n}}\n"

@@ -1,62 +1,12 @@
 //! The network of a director's snapshot, made from what the kernel says and what the configuration adds.
 
 use crate::config::{StaticNeighbour, StaticRoute};
-use crate::error::Error;
+use crate::legs::Leg;
 use fastlvs_core::net::{InterfaceId, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
 use fastlvs_core::prefixes::Prefixes;
 use fastlvs_io::netlink;
 use std::net::IpAddr;
-
-/// An interface that the director serves: its place in the list is its [`InterfaceId`].
-#[derive(Clone, Debug)]
-pub struct Leg {
-    /// The kernel's number.
-    pub index: u32,
-    /// Its name when the director started.
-    pub name: String,
-}
-
-/// The interfaces of these names; without names, all that are up but loopbacks and ports of bridges, bonds and the like:
-/// what a port takes in is its master's, and would be served twice.
-pub fn legs(state: &netlink::State, names: &[String]) -> Result<Vec<Leg>, Error> {
-    let leg = |link: &netlink::Link| Leg { index: link.index, name: link.name.clone() };
-    if names.is_empty() {
-        let serves =
-            |link: &&netlink::Link| link.up && link.ethernet && !link.loopback && link.port_of.is_none();
-        let usable = state.links.values().filter(serves);
-        let legs: Vec<_> = usable.map(leg).collect();
-        if legs.is_empty() {
-            let problem = "no Ethernet interface is up that is no port of another; name one that exists, or \
-                           `ip link set NAME up`";
-            return Err(Error::Interface { name: "any".to_owned(), problem: problem.to_owned() });
-        }
-        return Ok(legs);
-    }
-    let find = |name: &String| {
-        let error = |problem: String| Error::Interface { name: name.clone(), problem };
-        match state.link(name) {
-            None => {
-                let known: Vec<_> = state.links.values().map(|link| link.name.as_str()).collect();
-                Err(error(format!("there is none of that name; there are {}", known.join(" "))))
-            }
-            Some(link) if link.loopback || !link.ethernet => {
-                Err(error("is not an Ethernet interface, which alone can be served".to_owned()))
-            }
-            Some(link) if !link.up => Err(error(format!("is down; `ip link set {name} up`"))),
-            Some(link) => {
-                if let Some(master) = link.port_of {
-                    let master = state.links.get(&master).map_or("another interface", |link| &link.name);
-                    tracing::warn!(
-                        "interface {name} is a port of {master}, whose packets it takes in: name {master} in its place"
-                    );
-                }
-                Ok(leg(link))
-            }
-        }
-    };
-    names.iter().map(find).collect()
-}
 
 /// The network as the kernel has it now. `vips` that no interface of the host has belong to the engine.
 pub fn network(
@@ -80,7 +30,7 @@ pub fn network(
         .with_local(local)
         .with_owned(owned);
     for route in routes {
-        let Some(interface) = placed(&network, route.interface.as_deref(), route.via) else {
+        let Some(interface) = placed(&network, legs, route.interface.as_deref(), route.via) else {
             tracing::warn!("route {}: no interface of the director leads there", route.destination);
             continue;
         };
@@ -88,7 +38,7 @@ pub fn network(
         network = network.with_routes([Route { destination: route.destination, kind, metric: 0 }]);
     }
     for StaticNeighbour { address, interface, .. } in neighbours {
-        if placed(&network, interface.as_deref(), Some(*address)).is_none() {
+        if placed(&network, legs, interface.as_deref(), Some(*address)).is_none() {
             tracing::warn!("neighbour {address}: it is on no interface of the director");
         }
     }
@@ -107,7 +57,7 @@ pub fn with_neighbours(
     let known = known.filter_map(|((link, address), mac)| Some((id(*link)?, *address, *mac)));
     let placed = neighbours.iter().filter_map(|neighbour| {
         let StaticNeighbour { address, mac, interface } = neighbour;
-        Some((placed(&network, interface.as_deref(), Some(*address))?, *address, *mac))
+        Some((placed(&network, legs, interface.as_deref(), Some(*address))?, *address, *mac))
     });
     let placed: Vec<_> = placed.collect();
     network.without_neighbours().with_neighbours(known).with_neighbours(placed)
@@ -115,13 +65,21 @@ pub fn with_neighbours(
 
 /// Which interface of the engine's the kernel's one of a number is.
 fn ids(legs: &[Leg]) -> impl Fn(u32) -> Option<InterfaceId> {
-    move |index| legs.iter().position(|leg| leg.index == index).map(|place| InterfaceId(place as u16))
+    move |index| legs.iter().position(|leg| leg.index == Some(index)).map(|place| InterfaceId(place as u16))
 }
 
-/// The interface of that name; without a name, the one on whose link `address` is.
-fn placed(network: &Network, name: Option<&str>, address: Option<IpAddr>) -> Option<InterfaceId> {
+/// The interface of that name, if it is there; without a name, the one on whose link `address` is.
+fn placed(
+    network: &Network,
+    legs: &[Leg],
+    name: Option<&str>,
+    address: Option<IpAddr>,
+) -> Option<InterfaceId> {
     match name {
-        Some(name) => network.interface_named(name),
+        Some(name) => {
+            let place = legs.iter().position(|leg| leg.name == name && leg.index.is_some());
+            place.map(|place| InterfaceId(place as u16))
+        }
         None => link_of(network, address?),
     }
 }
@@ -136,10 +94,10 @@ fn link_of(network: &Network, address: IpAddr) -> Option<InterfaceId> {
 
 /// One that has gone, or is down, has no addresses any more, so nothing is sent by it.
 fn interface(state: &netlink::State, leg: &Leg) -> Interface {
-    let link = state.links.get(&leg.index);
-    let addresses = state.addresses.iter().filter(|address| address.link == leg.index);
+    let link = leg.index.and_then(|index| state.links.get(&index));
+    let addresses = state.addresses.iter().filter(|address| Some(address.link) == leg.index);
     Interface {
-        name: link.map_or(&leg.name, |link| &link.name).clone(),
+        name: leg.name.clone(),
         mac: link.and_then(|link| link.mac).unwrap_or_default(),
         mtu: link.map_or(1500, |link| link.mtu),
         addresses: addresses.map(|address| address.prefix).collect(),
@@ -157,40 +115,4 @@ fn kernel_route(route: &netlink::Route, id: &impl Fn(u32) -> Option<InterfaceId>
         },
     };
     Some(Route { destination: route.destination, kind, metric: route.metric })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kernel(links: &[(u32, &str, Option<u32>)]) -> netlink::State {
-        let mut state = netlink::State::default();
-        for (index, name, port_of) in links {
-            let link = netlink::Link {
-                index: *index,
-                name: (*name).to_owned(),
-                mac: None,
-                mtu: 1500,
-                up: true,
-                loopback: false,
-                ethernet: true,
-                port_of: *port_of,
-            };
-            state.links.insert(*index, link);
-        }
-        state
-    }
-
-    fn names(legs: &[Leg]) -> Vec<&str> {
-        legs.iter().map(|leg| leg.name.as_str()).collect()
-    }
-
-    #[test]
-    fn a_port_is_served_only_when_it_is_named() {
-        let state = kernel(&[(2, "eth0", Some(4)), (3, "eth1", None), (4, "br0", None)]);
-        assert_eq!(names(&legs(&state, &[]).unwrap()), ["eth1", "br0"]);
-        assert_eq!(names(&legs(&state, &["eth0".to_owned()]).unwrap()), ["eth0"]);
-        let error = legs(&kernel(&[(2, "eth0", Some(4))]), &[]).unwrap_err().to_string();
-        assert!(error.contains("no port of another"), "{error}");
-    }
 }

@@ -10,11 +10,12 @@ use crate::error::Error;
 use crate::family::{FAMILIES, Family, OTHER_VLANS};
 use crate::moved;
 use crate::quoted::QuotedEnd;
-use fastlvs_core::net::Protocol;
+use fastlvs_core::net::{InterfaceId, Protocol};
 use fastlvs_io::capability::hand_on;
 use fastlvs_io::netlink::netdev_tables;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::mem;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
@@ -39,7 +40,8 @@ pub struct Table {
     nft: Box<dyn Nft>,
     name: String,
     number: u32,
-    interfaces: Vec<String>,
+    /// Those that are there, with their places among all that are served.
+    interfaces: Vec<(InterfaceId, String)>,
     moving: Moving,
     /// Says, as long as it is bound, that the table has an owner.
     _sign: UnixListener,
@@ -58,7 +60,7 @@ enum Moving {
 
 impl Table {
     /// Makes the table, with these claims on these interfaces, and removes those that nobody owns any more.
-    pub fn new(interfaces: &[String], claims: &Claims) -> Result<Self, Error> {
+    pub fn new(interfaces: Vec<(InterfaceId, String)>, claims: &Claims) -> Result<Self, Error> {
         let nft = program().ok_or_else(|| Error::Platform {
             what: "no program 'nft' found",
             problem: "install the package nftables".to_owned(),
@@ -67,7 +69,11 @@ impl Table {
     }
 
     /// The same with another nft.
-    pub fn with(nft: Box<dyn Nft>, interfaces: &[String], claims: &Claims) -> Result<Self, Error> {
+    pub fn with(
+        nft: Box<dyn Nft>,
+        interfaces: Vec<(InterfaceId, String)>,
+        claims: &Claims,
+    ) -> Result<Self, Error> {
         let mut number = std::process::id();
         // A process may have more than one director.
         let sign = loop {
@@ -79,8 +85,7 @@ impl Table {
             }
         };
         let name = format!("{PREFIX}{number}");
-        let (interfaces, moving) = (interfaces.to_vec(), Moving::Unused);
-        let mut table = Self { nft, name, number, interfaces, moving, _sign: sign };
+        let mut table = Self { nft, name, number, interfaces, moving: Moving::Unused, _sign: sign };
         table.make(claims)?;
         table.mend(claims)?.iter().for_each(|done| tracing::info!("{done}"));
         Ok(table)
@@ -132,11 +137,33 @@ impl Table {
         Ok(done)
     }
 
+    /// These interfaces are there from now on. What there is anew is hooked when it is attached.
+    pub fn detach(&mut self, interfaces: Vec<(InterfaceId, String)>) {
+        self.interfaces = interfaces;
+    }
+
+    /// Hooks these interfaces: a hook goes with its interface, on most kernels, and the number with which packets are moved
+    /// does on all. After an error the table is as before.
+    pub fn attach(&mut self, interfaces: Vec<(InterfaceId, String)>, claims: &Claims) -> Result<(), Error> {
+        let before = mem::replace(&mut self.interfaces, interfaces);
+        // It may have been impossible for want of an interface.
+        let moving = mem::replace(&mut self.moving, Moving::Unused);
+        let made = self.make(claims);
+        if made.is_err() {
+            (self.interfaces, self.moving) = (before, moving);
+        }
+        made
+    }
+
+    /// Makes the table anew, whatever there is of it.
     fn make(&mut self, claims: &Claims) -> Result<(), Error> {
         if self.moving == Moving::InForce {
             self.moving = Moving::Unused;
         }
-        let script = skeleton(&self.name, &self.interfaces) + &contents(&self.name, None, claims);
+        let Self { name, interfaces, .. } = self;
+        let script = format!("table netdev {name}\ndelete table netdev {name}\n")
+            + &skeleton(name, interfaces)
+            + &contents(name, None, claims);
         self.run(&script, claims)
     }
 
@@ -241,8 +268,14 @@ impl Nft for Program {
 }
 
 /// The table without elements. `fib` leaves the host's own talk with its real servers alone.
-fn skeleton(name: &str, interfaces: &[String]) -> String {
-    let devices: Vec<_> = interfaces.iter().map(|name| format!("\"{name}\"")).collect();
+fn skeleton(name: &str, interfaces: &[(InterfaceId, String)]) -> String {
+    let devices: Vec<_> = interfaces.iter().map(|(_, name)| format!("\"{name}\"")).collect();
+    let hook = match &devices[..] {
+        [] => String::new(),
+        some => {
+            format!("type filter hook ingress devices = {{ {} }} priority 0; policy accept;", some.join(", "))
+        }
+    };
     let mut script = format!("table netdev {name} {{\n chain ranges {{ }}\n");
     for Family { suffix, address, .. } in &FAMILIES {
         let _ = writeln!(script, " chain errors{suffix} {{ }}");
@@ -259,12 +292,8 @@ fn skeleton(name: &str, interfaces: &[String]) -> String {
         let _ = writeln!(script, "  {error} jump errors{suffix}");
     }
     script += " }\n";
-    let _ = writeln!(
-        script,
-        " chain ingress {{ type filter hook ingress devices = {{ {} }} priority 0; policy accept;\n  \
-         meta pkttype != host accept\n  {OTHER_VLANS} accept",
-        devices.join(", ")
-    );
+    let _ =
+        writeln!(script, " chain ingress {{ {hook}\n  meta pkttype != host accept\n  {OTHER_VLANS} accept");
     for Family { v4, suffix, ip, fragment, .. } in &FAMILIES {
         let protocols = in_fragments(*v4).map(|Protocol(number)| number.to_string()).join(", ");
         let _ = writeln!(

@@ -5,14 +5,15 @@ use crate::claims::{Claim, Claims};
 use crate::clock::Clock;
 use crate::config::{Configuration, StaticNeighbour, StaticRoute};
 use crate::error::Error;
+use crate::legs::{Leg, Missing, legs};
 use crate::links::Live;
 use crate::moved::{LOOPBACK, Moved};
-use crate::network::{self, Leg};
+use crate::network;
 use crate::nft;
 use crate::tally::{Change, Tally};
 use arc_swap::ArcSwap;
 use fastlvs_core::marks::Marks;
-use fastlvs_core::net::Prefix;
+use fastlvs_core::net::{InterfaceId, Prefix};
 use fastlvs_core::network::Network;
 use fastlvs_core::pipeline::Snapshot;
 use fastlvs_core::service::{Checked, Edit, ServiceKey, ServiceSpec, ServiceTable};
@@ -121,7 +122,7 @@ impl Plan {
 
     /// The same with a table of the caller's.
     fn with(
-        table: impl FnOnce(&[String], &Claims) -> Result<nft::Table, Error>,
+        table: impl FnOnce(Vec<(InterfaceId, String)>, &Claims) -> Result<nft::Table, Error>,
         wish: Wish,
         specs: &[ServiceSpec],
         interfaces: &[String],
@@ -129,11 +130,10 @@ impl Plan {
         live: Arc<ArcSwap<Live>>,
         clock: Clock,
     ) -> Result<Self, Error> {
-        let legs = network::legs(&kernel, interfaces)?;
-        let names: Vec<_> = legs.iter().map(|leg| leg.name.clone()).collect();
+        let legs = legs(&kernel, interfaces)?;
         let services = Arc::new(ServiceTable::default());
         let checked = services.check_all(specs)?;
-        let table = table(&names, &Claims::default())?;
+        let table = table(present(&legs), &Claims::default())?;
         let mut plan = Self {
             wish: wish.clone(),
             generation: 0,
@@ -286,6 +286,54 @@ impl Plan {
             return Ok(());
         }
         self.kernel = kernel.clone();
+        self.renew_network()
+    }
+
+    /// Lets go of interfaces that have gone: those whose names others have now, or none, and those whose rings are
+    /// dead, as `is_open` says of a place. Says which are there again and not served yet.
+    pub fn follow(&mut self, is_open: impl Fn(usize) -> bool) -> Vec<(InterfaceId, netlink::Link)> {
+        let mut released = false;
+        for (place, leg) in self.legs.iter_mut().enumerate() {
+            released |= leg.release(&self.kernel, is_open(place));
+        }
+        if released {
+            self.table.detach(present(&self.legs));
+            // All that is needed beside is told again when it is tidied.
+            let _later = self.renew_network();
+        }
+        let gone = self.legs.iter().enumerate().filter(|(_, leg)| leg.index.is_none());
+        let back = gone.filter_map(|(place, leg)| Some((InterfaceId(place as u16), leg.link(&self.kernel)?)));
+        back.map(|(id, link)| (id, link.clone())).collect()
+    }
+
+    /// Serves these interfaces again, whose rings the worker gets: as at the start, the kernel is kept away first.
+    pub fn serve(&mut self, links: &[(InterfaceId, netlink::Link)]) -> Result<(), Error> {
+        let mut legs = self.legs.clone();
+        for (id, link) in links {
+            legs[usize::from(id.0)].index = Some(link.index);
+        }
+        self.table.attach(present(&legs), &self.told)?;
+        self.legs = legs;
+        self.renew_network()
+    }
+
+    /// The interfaces by which nothing comes or goes right now.
+    pub fn missing(&self) -> Vec<Missing> {
+        let problem = |leg: &Leg| {
+            let problem = leg.problem(&self.kernel)?.to_owned();
+            Some(Missing { name: leg.name.clone(), problem })
+        };
+        self.legs.iter().filter_map(problem).collect()
+    }
+
+    /// The kernel's links by which packets come and go, each in its interface's place.
+    pub fn links(&self) -> Vec<Option<netlink::Link>> {
+        let link = |leg: &Leg| self.kernel.links.get(&leg.index?).cloned();
+        self.legs.iter().map(link).collect()
+    }
+
+    /// Makes the network anew from what is known, for the worker to follow.
+    fn renew_network(&mut self) -> Result<(), Error> {
         let keys = self.services.specs().map(|spec| &spec.key);
         let has = |key: &ServiceKey| self.services.named(key).is_some();
         let network = Arc::new(self.wish.network(&self.kernel, &self.legs, keys, has));
@@ -377,6 +425,12 @@ impl Plan {
     }
 }
 
+/// The interfaces that are there, with their places.
+fn present(legs: &[Leg]) -> Vec<(InterfaceId, String)> {
+    let there = legs.iter().enumerate().filter(|(_, leg)| leg.index.is_some());
+    there.map(|(place, leg)| (InterfaceId(place as u16), leg.name.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,7 +483,7 @@ mod tests {
             mac: Some(Mac([2, 0, 0, 0, 0, 1])),
             mtu: 1500,
             up: true,
-            loopback: false,
+            running: true,
             ethernet: true,
             port_of: None,
         };
@@ -441,7 +495,7 @@ mod tests {
     fn plan(specs: &[ServiceSpec]) -> (Plan, Fake) {
         let (fake, nft) = (Fake::default(), Fake::default());
         let nft = Fake { refuses: Arc::clone(&fake.refuses), scripts: Arc::clone(&fake.scripts), ..nft };
-        let table = |names: &[String], claims: &Claims| nft::Table::with(Box::new(nft), names, claims);
+        let table = |interfaces: Vec<_>, claims: &Claims| nft::Table::with(Box::new(nft), interfaces, claims);
         let wish = Wish::new(&Configuration::default());
         let plan = Plan::with(table, wish, specs, &[], kernel(), Arc::default(), Clock::start()).unwrap();
         fake.told();
@@ -583,6 +637,46 @@ mod tests {
         }
         assert_eq!((plan.told.replies.is_empty(), plan.told.services.points.len()), (true, 1));
         assert_eq!(nft.told(), "");
+    }
+
+    #[test]
+    fn an_interface_that_comes_back_is_served_when_the_kernel_is_kept_away() {
+        let (mut plan, nft) = plan(&[service(1, &[(1, NAT)])]);
+        let network = |plan: &Plan| plan.live.load().snapshot.network.interface(InterfaceId(0)).clone();
+        let all = netlink::Changed { network: true, neighbours: false };
+        assert_eq!(plan.follow(|_| true), []);
+        assert_eq!((plan.missing(), nft.told().as_str()), (vec![], ""));
+        let before = network(&plan);
+
+        plan.observe(all, &netlink::State::default()).unwrap();
+        assert_eq!(plan.follow(|_| true), []);
+        let problem = "is gone".to_owned();
+        assert_eq!(plan.missing(), [Missing { name: "eth0".to_owned(), problem }]);
+        assert_eq!(network(&plan).addresses, []);
+
+        let mut again = kernel();
+        let mut link = again.links.remove(&LINK).unwrap();
+        (link.index, link.mac, link.mtu) = (LINK + 1, Some(Mac([2, 0, 0, 0, 0, 5])), 1400);
+        again.addresses[0].link = link.index;
+        again.links.insert(link.index, link.clone());
+        plan.observe(all, &again).unwrap();
+        let back = plan.follow(|_| true);
+        assert_eq!(back, [(InterfaceId(0), link)]);
+        assert_eq!(plan.missing().len(), 1, "it is there, and not served yet");
+        nft.refuses.store(true, Relaxed);
+        assert!(plan.serve(&back).is_err());
+        assert_eq!((plan.missing().len(), network(&plan).addresses.len()), (1, 0));
+        nft.refuses.store(false, Relaxed);
+        nft.told();
+        plan.serve(&back).unwrap();
+        let told = nft.told();
+        assert!(told.contains("delete table") && told.contains("devices = { \"eth0\" }"), "{told}");
+        assert!(told.contains("services4 { 6 . 172.16.0.1 . 80 }"), "{told}");
+        assert_eq!(plan.missing(), []);
+        let after = network(&plan);
+        assert_eq!((after.addresses, after.mtu), (before.addresses, 1400));
+        // With its number again, and dead rings.
+        assert_eq!(plan.follow(|_| false).len(), 1);
     }
 
     fn timed<T>(what: &str, work: impl FnOnce() -> T) -> (T, Duration) {

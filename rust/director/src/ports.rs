@@ -67,6 +67,12 @@ impl<S: Sender> Ports<S> {
         }
     }
 
+    /// Puts a sender into the place of the one there, which it gives back.
+    pub fn replace(&mut self, interface: InterfaceId, sender: S) -> S {
+        self.slot = Slot::None;
+        std::mem::replace(&mut self.senders[usize::from(interface.0)], sender)
+    }
+
     /// Says what time it is, for the frames that begin to wait.
     pub fn set_time(&mut self, now: Instant) {
         self.now = now;

@@ -2,8 +2,8 @@
 //! lets the kernel at what the director needs no longer, and watches who else answers for a VIP.
 
 use crate::error::Error;
+use crate::follow::Follow;
 use crate::links::Event;
-use crate::network::Leg;
 use crate::plan::Plan;
 use crate::wanted::{Place, Wanted};
 use crate::watch::Watch;
@@ -34,6 +34,8 @@ pub struct Upkeep {
     pub monitor: Monitor,
     /// What follows from it.
     pub plan: Arc<Mutex<Plan>>,
+    /// Interfaces that go and come back.
+    pub follow: Follow,
     /// What the worker cannot do itself.
     pub events: mpsc::Receiver<Event>,
     /// Wakes this thread.
@@ -45,8 +47,7 @@ pub struct Upkeep {
 impl Upkeep {
     /// Works until it is told to end.
     pub fn run(mut self) -> Result<(), Error> {
-        let legs = self.plan().legs().to_vec();
-        let mut watch = Watch::new(&legs)?;
+        let mut watch = Watch::new(&self.plan().links());
         let mut wanted = Wanted::default();
         let mut poll = PollSet::default();
         let (mut next, mut ticks) = (Instant::now(), 0_u64);
@@ -63,10 +64,10 @@ impl Upkeep {
             let (kernel_says, woken) = (readable.is(0), readable.is(1));
             if woken {
                 self.wake.clear();
-                self.take_events(&legs, &mut wanted, &mut watch);
+                self.take_events(&mut wanted, &mut watch);
             }
             if kernel_says {
-                self.observe();
+                self.observe(&mut watch);
             }
         }
         Ok(())
@@ -92,8 +93,12 @@ impl Upkeep {
         }
         let retired = self.plan().take_retired();
         drop(retired);
-        let network = self.plan().published();
-        watch.speak(&network);
+        self.follow.look(&self.plan, watch);
+        let (network, links) = {
+            let plan = self.plan();
+            (plan.published(), plan.links())
+        };
+        watch.speak(&network, links);
         if ticks.is_multiple_of(CONFIRM) {
             let hops = self.hops_of_servers();
             let known = &self.monitor.state().neighbours;
@@ -108,16 +113,18 @@ impl Upkeep {
         }
     }
 
-    fn take_events(&mut self, legs: &[Leg], wanted: &mut Wanted, watch: &mut Watch) {
+    fn take_events(&mut self, wanted: &mut Wanted, watch: &mut Watch) {
         let now = Instant::now();
+        let links: Vec<_> = self.plan().legs().iter().map(|leg| leg.index).collect();
         let mut taken = 0;
         while let Ok(event) = self.events.try_recv() {
             taken += 1;
             match event {
                 Event::Wanted(interface, address) => {
-                    let place = (legs[usize::from(interface.0)].index, address);
-                    self.resolve(place);
-                    wanted.note(place, now);
+                    if let Some(link) = links[usize::from(interface.0)] {
+                        self.resolve((link, address));
+                        wanted.note((link, address), now);
+                    }
                 }
                 Event::Claimed(interface, vip, mac) => {
                     let warning = watch.claimed(&self.plan(), interface, vip, mac);
@@ -133,12 +140,15 @@ impl Upkeep {
         }
     }
 
-    fn observe(&mut self) {
+    fn observe(&mut self, watch: &mut Watch) {
         match self.monitor.update() {
             Ok(changed) if changed.any() => {
                 let observed = self.plan().observe(changed, self.monitor.state());
                 if let Err(error) = observed {
                     tracing::error!("{error}");
+                }
+                if changed.network {
+                    self.follow.look(&self.plan, watch);
                 }
             }
             Ok(_) => {}
@@ -159,7 +169,7 @@ impl Upkeep {
         let servers = plan.services().specs().flat_map(|spec| &spec.servers);
         let hop = |address| match network.path(address) {
             Some(Path::Out(output)) => {
-                Some((plan.legs()[usize::from(output.hop.interface.0)].index, output.hop.address))
+                Some((plan.legs()[usize::from(output.hop.interface.0)].index?, output.hop.address))
             }
             _ => None,
         };

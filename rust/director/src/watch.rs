@@ -1,20 +1,20 @@
 //! Speaks for the VIPs that the engine alone has, and watches who else answers for a VIP: the oldest trap of DR
 //! and TUN is a real server that does.
 
-use crate::error::Error;
-use crate::network::Leg;
 use crate::plan::Plan;
 use crate::told::Told;
 use fastlvs_core::net::{InterfaceId, Mac};
-use fastlvs_core::network::Network;
+use fastlvs_core::network::{Interface, Network};
 use fastlvs_core::service::{Method, ServiceSpec};
 use fastlvs_core::wire::arp::Arp;
 use fastlvs_core::wire::ndp;
 use fastlvs_io::af_packet::FrameSocket;
 use fastlvs_io::groups::Groups;
+use fastlvs_io::netlink::Link;
 use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long what is known of the real servers' link-layer addresses holds.
@@ -23,12 +23,16 @@ const KNOWN: Duration = Duration::from_secs(1);
 /// The sockets to speak with, and what was said already.
 #[derive(Debug)]
 pub struct Watch {
-    links: Vec<(u32, FrameSocket)>,
+    /// Each in its interface's place.
+    sockets: Vec<Option<(u32, FrameSocket)>>,
     /// None on a host without IPv6.
     groups: Option<Groups>,
     joined: HashSet<(u32, Ipv6Addr)>,
     refused: HashSet<(u32, Ipv6Addr)>,
-    announced: HashSet<IpAddr>,
+    /// What was announced: where, whose link-layer address it has there.
+    announced: HashSet<(InterfaceId, Mac, IpAddr)>,
+    /// What that was made from, unless something is left to be announced.
+    spoken_of: Option<(Arc<Network>, Vec<Option<Link>>)>,
     /// The real servers on the links, when they were looked up.
     servers: HashMap<Mac, IpAddr>,
     looked_up: Option<Instant>,
@@ -38,44 +42,81 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Speaks on these interfaces.
-    pub fn new(legs: &[Leg]) -> Result<Self, Error> {
-        let open = |leg: &Leg| {
-            let socket = FrameSocket::open(leg.index).map_err(Error::platform("opening a packet socket"))?;
-            Ok((leg.index, socket))
+    /// Speaks on these links, each in its interface's place. What cannot be opened has gone meanwhile.
+    pub fn new(links: &[Option<Link>]) -> Self {
+        let open = |link: &Option<Link>| {
+            let index = link.as_ref()?.index;
+            Some((index, FrameSocket::open(index).ok()?))
         };
         let now = Instant::now();
-        Ok(Self {
-            links: legs.iter().map(open).collect::<Result<_, Error>>()?,
+        Self {
+            sockets: links.iter().map(open).collect(),
             groups: Groups::open().ok(),
             joined: HashSet::new(),
             refused: HashSet::new(),
             announced: HashSet::new(),
+            spoken_of: None,
             servers: HashMap::new(),
             looked_up: None,
             of_servers: Told::new(now),
             of_others: Told::new(now),
-        })
+        }
     }
 
-    /// Listens to questions about the VIPs that the engine alone has, and tells the links of new ones.
-    pub fn speak(&mut self, network: &Network) {
+    /// Whether the interface at that place is the one for which its rings were opened.
+    pub fn is_open(&self, place: usize) -> bool {
+        self.sockets[place].as_ref().is_some_and(|(_, socket)| socket.is_bound())
+    }
+
+    /// Speaks on the link of that index from now on, in the place of that interface.
+    pub fn attach(&mut self, interface: InterfaceId, index: u32) -> io::Result<()> {
+        let socket = FrameSocket::open(index)?;
+        self.sockets[usize::from(interface.0)] = Some((index, socket));
+        // With the interface the memberships went.
+        self.joined.retain(|(link, _)| *link != index);
+        self.refused.retain(|(link, _)| *link != index);
+        self.announced.retain(|(place, ..)| *place != interface);
+        self.spoken_of = None;
+        Ok(())
+    }
+
+    /// Listens to questions about the VIPs that the engine alone has, and announces them on links that do not know them
+    /// yet: because the VIP is new, or the link, or its link-layer address or its carrier.
+    pub fn speak(&mut self, network: &Arc<Network>, links: Vec<Option<Link>>) {
+        if self.spoken_of.as_ref().is_some_and(|(of, on)| Arc::ptr_eq(of, network) && *on == links) {
+            return;
+        }
         self.join(network.owned());
-        for ((_, socket), interface) in self.links.iter().zip(network.interfaces()) {
-            for vip in network.owned().iter().filter(|vip| !self.announced.contains(*vip)) {
-                if interface.addresses.iter().any(|prefix| prefix.contains(*vip)) {
-                    send(socket, &announcement(interface.mac, *vip));
+        let (mut announced, mut all_sent) = (HashSet::new(), true);
+        for (place, (socket, link)) in self.sockets.iter().zip(&links).enumerate() {
+            let (Some((_, socket)), Some(link)) = (socket, link) else { continue };
+            let interface = InterfaceId(place as u16);
+            let Interface { mac, addresses, .. } = network.interface(interface);
+            if !link.up || !link.running {
+                continue;
+            }
+            for vip in network.owned() {
+                let place = (interface, *mac, *vip);
+                if !addresses.iter().any(|prefix| prefix.contains(*vip)) {
+                    continue;
+                }
+                if self.announced.contains(&place) || socket.send(&announcement(*mac, *vip)).is_ok() {
+                    announced.insert(place);
+                } else {
+                    all_sent = false;
                 }
             }
         }
-        self.announced = network.owned().iter().copied().collect();
+        self.announced = announced;
+        self.spoken_of = all_sent.then(|| (Arc::clone(network), links));
     }
 
     /// Asks every link who has the VIPs of services that real servers hold too; nobody should answer.
     pub fn probe(&self, plan: &Plan) {
         let network = plan.published();
         let vips = shared_vips(plan.services().specs());
-        for (number, (_, socket)) in self.links.iter().enumerate() {
+        for (number, socket) in self.sockets.iter().enumerate() {
+            let Some((_, socket)) = socket else { continue };
             for vip in &vips {
                 if let Some(question) = question(&network, InterfaceId(number as u16), *vip) {
                     send(socket, &question);
@@ -111,6 +152,10 @@ impl Watch {
         })
     }
 
+    fn indices(&self) -> impl Iterator<Item = u32> {
+        self.sockets.iter().flatten().filter(|(_, socket)| socket.is_bound()).map(|(index, _)| *index)
+    }
+
     /// Is a member of the groups to which questions about these addresses go, and of no other.
     fn join(&mut self, owned: &[IpAddr]) {
         let Some(socket) = &self.groups else { return };
@@ -119,7 +164,7 @@ impl Watch {
             IpAddr::V6(vip) => Some(ndp::solicited_node(*vip)),
         });
         let wanted: HashSet<_> =
-            groups.flat_map(|group| self.links.iter().map(move |(index, _)| (*index, group))).collect();
+            groups.flat_map(|group| self.indices().map(move |index| (index, group))).collect();
         for (index, group) in self.joined.difference(&wanted) {
             // With its interface a membership is gone already.
             let _gone = socket.leave(*index, *group);

@@ -6,6 +6,7 @@ use crate::host_stack::HostStack;
 use crate::links::{Event, Links, Live, Question};
 use crate::moved;
 use crate::ports::Ports;
+use crate::rings::Reopened;
 use fastlvs_core::frame::Frame;
 use fastlvs_core::net::InterfaceId;
 use fastlvs_core::pipeline::Pipeline;
@@ -34,6 +35,8 @@ pub struct Worker<R, S> {
     /// What the host sends from real servers of its own.
     moved: Option<RingReceiver>,
     ports: Ports<S>,
+    /// Rings of interfaces that came back.
+    reopened: Option<Reopened<R, S>>,
     pipeline: Pipeline,
     links: Links,
     live: Arc<Live>,
@@ -53,12 +56,18 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
             receivers,
             moved: None,
             ports: Ports::new(senders),
+            reopened: None,
             pipeline: Pipeline::new(hash_key),
             live: Arc::default(),
             links,
             counters: WorkerCounters::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
         }
+    }
+
+    /// The same, which gets other rings for interfaces that come back.
+    pub fn with_reopened(self, reopened: Reopened<R, S>) -> Self {
+        Self { reopened: Some(reopened), ..self }
     }
 
     /// Forwards until it is told to stop.
@@ -155,9 +164,22 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
                 None => self.moved = None,
                 Some(moved) => self.moved = moved.take().or_else(|| self.moved.take()),
             }
+            self.take_reopened();
         }
         if changed || self.ports.has_overdue() {
             self.ports.retry(&self.live.snapshot.network);
+        }
+    }
+
+    fn take_reopened(&mut self) {
+        while let Some((interface, receiver, sender)) = self.reopened.as_ref().and_then(Reopened::next) {
+            // What the old rings lost is counted before they go.
+            self.count_lost();
+            let receiver = std::mem::replace(&mut self.receivers[usize::from(interface.0)], receiver);
+            let sender = self.ports.replace(interface, sender);
+            if let Some(reopened) = &self.reopened {
+                reopened.replaced(interface, receiver, sender);
+            }
         }
     }
 
@@ -191,12 +213,16 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
     }
 
     fn counted(&mut self) -> WorkerCounters {
+        self.count_lost();
+        WorkerCounters { pipeline: self.pipeline.counters().clone(), ..self.counters.clone() }
+    }
+
+    fn count_lost(&mut self) {
         self.counters.missed += self.receivers.iter_mut().map(Receiver::missed).sum::<u64>();
         self.counters.missed += self.moved.as_mut().map_or(0, Receiver::missed);
         let lost = self.ports.lost();
         self.counters.lost.refused += lost.refused;
         self.counters.lost.abandoned += lost.abandoned;
-        WorkerCounters { pipeline: self.pipeline.counters().clone(), ..self.counters.clone() }
     }
 
     /// Waits for a frame, a question or a moment.
@@ -222,6 +248,7 @@ impl<R: Receiver, S: Sender> Worker<R, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rings::reopening;
     use arc_swap::ArcSwap;
     use fastlvs_core::conn::{Cursor, Filter};
     use fastlvs_core::frame::Offload;
@@ -230,6 +257,7 @@ mod tests {
     use fastlvs_core::pipeline::Snapshot;
     use fastlvs_core::service::{ServerSpec, ServiceKey, ServiceSpec, ServiceTable};
     use fastlvs_io::memory::{MemoryDevice, MemoryReceiver, MemorySender};
+    use fastlvs_io::netlink::Link;
     use fastlvs_io::raw::GiveBack;
     use fastlvs_io::wake::Wake;
     use std::sync::mpsc;
@@ -281,6 +309,33 @@ mod tests {
         };
         let device = MemoryDevice::new();
         Some((Worker::new([device.clone()], (1, 2), links), device, questions))
+    }
+
+    #[test]
+    fn rings_of_an_interface_that_came_back_take_the_place_of_the_dead_ones() {
+        let Some((worker, dead, _)) = worker() else { return };
+        let again = MemoryDevice::new();
+        let device = again.clone();
+        let (mut rings, reopened) = reopening(move |_: &Link| Ok(device.clone()));
+        let mut worker = worker.with_reopened(reopened);
+        dead.put(datagram(1024), Offload::NONE);
+        assert_eq!((worker.poll(Instant::ZERO), dead.sent().len()), (1, 1));
+        let link = Link {
+            index: 9,
+            name: "eth0".to_owned(),
+            mac: None,
+            mtu: 1500,
+            up: true,
+            running: true,
+            ethernet: true,
+            port_of: None,
+        };
+        rings.reopen(InterfaceId(0), &link).unwrap();
+        worker.links.live.store(Arc::new(live()));
+        dead.put(datagram(1024), Offload::NONE);
+        again.put(datagram(1024), Offload::NONE);
+        assert_eq!((worker.poll(Instant::ZERO), dead.sent().len(), again.sent().len()), (1, 0, 1));
+        rings.drop_replaced();
     }
 
     #[test]

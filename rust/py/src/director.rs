@@ -123,6 +123,12 @@ impl Director {
         self.with(py, |director| Ok(director.interfaces()))
     }
 
+    /// The interfaces by which nothing comes or goes right now, and why.
+    fn missing_interfaces(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        let missing = self.with(py, |director| Ok(director.missing()))?;
+        Ok(missing.into_iter().map(|missing| (missing.name, missing.problem)).collect())
+    }
+
     /// Waits until it is stopped, or for so many seconds. Raises why it ended by itself, if it did.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {

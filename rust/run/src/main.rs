@@ -7,11 +7,12 @@ mod signals;
 use clap::Parser;
 use cli::Arguments;
 use fastlvs_director::config::{ConfigError, Configuration};
-use fastlvs_director::{Director, Error};
+use fastlvs_director::{Director, Error, Missing};
 use log::Log;
 use sd_notify::NotifyState;
 use signals::Request;
 use std::env;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
@@ -43,13 +44,22 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let requests = signals::requests()
         .map_err(|error| Error::Platform { what: "catching signals", problem: error.to_string() })?;
     let director = Director::start(&configuration)?;
-    let interfaces = director.interfaces().join(" ");
-    let status = format!("{} on {interfaces}", size(&configuration));
+    let mut serving = Serving {
+        size: size(&configuration),
+        interfaces: director.interfaces().join(" "),
+        missing: Vec::new(),
+    };
+    let status = serving.to_string();
     say(&format!("fastlvs-run: ready: {status}"));
     tell_manager(&[NotifyState::Ready, NotifyState::Status(&status)]);
     let failure = loop {
+        let missing = director.missing();
+        if missing != serving.missing {
+            serving.missing = missing;
+            tell_manager(&[NotifyState::Status(&serving.to_string())]);
+        }
         match requests.recv_timeout(LOOK) {
-            Ok(Request::Reload) => reload(arguments, &director, &interfaces),
+            Ok(Request::Reload) => reload(arguments, &director, &mut serving),
             Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break None,
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -62,8 +72,26 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     failure.map_or(stopped, Err)
 }
 
+/// What is told of a director that runs.
+struct Serving {
+    size: String,
+    interfaces: String,
+    missing: Vec<Missing>,
+}
+
+impl fmt::Display for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, interfaces, missing } = self;
+        write!(f, "{size} on {interfaces}")?;
+        for (place, missing) in missing.iter().enumerate() {
+            write!(f, "{} {missing}", if place == 0 { "; degraded:" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 /// Reads the configuration again and applies it. What is wrong with it leaves the old one in force.
-fn reload(arguments: &Arguments, director: &Director, interfaces: &str) {
+fn reload(arguments: &Arguments, director: &Director, serving: &mut Serving) {
     if !arguments.rereadable() {
         warn!("SIGHUP: rules from standard input cannot be read again");
         return;
@@ -79,8 +107,13 @@ fn reload(arguments: &Arguments, director: &Director, interfaces: &str) {
     });
     match applied {
         Ok(size) => {
-            info!("reloaded {}: {size}", arguments.name());
-            tell_manager(&[NotifyState::Ready, NotifyState::Status(&format!("{size} on {interfaces}"))]);
+            (serving.size, serving.missing) = (size, director.missing());
+            if serving.missing.is_empty() {
+                info!("reloaded {}: {}", arguments.name(), serving.size);
+            } else {
+                warn!("reloaded {}: {serving}", arguments.name());
+            }
+            tell_manager(&[NotifyState::Ready, NotifyState::Status(&serving.to_string())]);
         }
         Err(error) => {
             error!("reload refused, the old configuration stays in force: {error}");

@@ -148,6 +148,13 @@ impl FrameSocket {
         Ok(Self(socket))
     }
 
+    /// Whether the interface is still there. One that has gone and came back takes another socket, and other rings,
+    /// even if it has its number again.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.0.is_bound()
+    }
+
     /// Sends a whole frame.
     ///
     /// # Errors

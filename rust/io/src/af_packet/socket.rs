@@ -136,6 +136,17 @@ impl PacketSocket {
         };
     }
 
+    /// Whether the interface that it was bound to is still there; one that has gone never gets it back.
+    pub fn is_bound(&self) -> bool {
+        // SAFETY: all bit patterns are values of this structure, zero included.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut length = size_of_val(&address) as libc::socklen_t;
+        // SAFETY: the pointer is to an address of that length, which the kernel fills.
+        let result =
+            unsafe { libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
+        result == 0 && address.sll_ifindex > 0
+    }
+
     /// Has the kernel send what is ready in the transmit ring, without waiting for room.
     pub fn kick(&self) -> io::Result<()> {
         // SAFETY: without a buffer nothing is read or written but the ring.

@@ -16,9 +16,9 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is administratively up.
     pub up: bool,
-    /// Whether it is a loopback.
-    pub loopback: bool,
-    /// Whether its frames are Ethernet's.
+    /// Whether it has a carrier, as far as the kernel knows.
+    pub running: bool,
+    /// Whether its frames are Ethernet's. Those of a loopback are not.
     pub ethernet: bool,
     /// The index of the bridge, bond or the like whose port it is: what it takes in is that one's. A member of a VRF
     /// stays an interface of its own.

@@ -93,7 +93,7 @@ fn link(payload: &[u8]) -> Option<Link> {
         mac,
         mtu: mtu?,
         up: header.flags.contains(LinkFlags::Up),
-        loopback: header.flags.contains(LinkFlags::Loopback),
+        running: header.flags.contains(LinkFlags::Running),
         ethernet: header.link_layer_type == LinkLayerType::Ether,
         port_of: master.filter(|_| !in_vrf),
     })
@@ -290,8 +290,8 @@ mod tests {
     fn a_link_is_read_and_a_bridge_s_talk_of_ports_is_not() {
         let mac = Some(Mac([2, 0, 0, 0, 0, 1]));
         let name = "eth0".to_owned();
-        let (up, loopback, ethernet) = (true, false, true);
-        let link = Link { index: 7, name, mac, mtu: 1500, up, loopback, ethernet, port_of: None };
+        let (up, running, ethernet) = (true, true, true);
+        let link = Link { index: 7, name, mac, mtu: 1500, up, running, ethernet, port_of: None };
         assert_eq!(read(Message::NewLink(eth0()), 0), Some(Event::Link(link)));
         assert_eq!(read(Message::DelLink(eth0()), 0), Some(Event::LinkGone(7)));
 

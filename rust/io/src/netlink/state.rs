@@ -185,7 +185,7 @@ mod tests {
             mac,
             mtu: 1500,
             up,
-            loopback: false,
+            running: true,
             ethernet: true,
             port_of: None,
         }
