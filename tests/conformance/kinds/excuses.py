@@ -79,7 +79,8 @@ class Excuses:
         if packet and packet.version == 6 and packet.protocol == ICMPV6 and packet.payload[:1] == b"\x02":
             quoted = _quoted(packet.payload[8:])
             if quoted and quoted.source == packet.destination and quoted.protocol in TUNNELS:
-                self.narrow[quoted.destination] = int.from_bytes(packet.payload[4:8])
+                told = int.from_bytes(packet.payload[4:8])
+                self.narrow[quoted.destination] = min(told, self.narrow.get(quoted.destination, told))
 
     def forget(self, name: Any = None) -> None:
         """Takes note that the counters of a service begin anew, or those of all."""

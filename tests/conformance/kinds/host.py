@@ -113,8 +113,9 @@ class Host:
             return
         quoted = Ip.parse(packet.payload[8:] + bytes(65535))
         if quoted and self._has(quoted.source) and self.is_local(packet.destination):
-            told = int.from_bytes(packet.payload[6:8])
-            self.learnt[quoted.destination] = max(told, LEAST_PATH_MTU), self.now + PATH_MTU_LIFE
+            told = max(int.from_bytes(packet.payload[6:8]), LEAST_PATH_MTU)
+            if told < self._told(quoted.destination, 65535):
+                self.learnt[quoted.destination] = told, self.now + PATH_MTU_LIFE
 
     def receive(self, leg: str, frame: bytes, longest_piece: int = 0) -> list[Sent]:
         """What leaves for a frame that came in.
@@ -345,9 +346,13 @@ class Host:
 
     def _room(self, destination: Address) -> int:
         """The length of an IPv4 error to there."""
-        told, until = self.learnt.get(destination, (576, self.now))
         hop = self.hop(destination)
-        return min(576, hop.mtu if hop else 576, told if until > self.now else 576)
+        return self._told(destination, min(576, hop.mtu if hop else 576))
+
+    def _told(self, destination: Address, mtu: int) -> int:
+        """``mtu``, or what a router said of the way to there if that is less."""
+        told, until = self.learnt.get(destination, (mtu, 0.0))
+        return min(mtu, told) if until > self.now else mtu
 
     def _speaker(self, packet: Ip, leg: str) -> Address | None:
         """Whose name an error bears: the packet's destination if the host can, else that of the leg by which

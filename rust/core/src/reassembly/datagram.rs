@@ -86,7 +86,7 @@ pub(super) enum Added {
     Repeated,
     /// It contradicts the others.
     Refused,
-    /// It does not end where others say that the datagram does, and only it is dropped: IPv6 alone.
+    /// It is empty, or does not end where others say that the datagram does, and only it is dropped: IPv6 alone.
     Beyond,
 }
 
@@ -171,7 +171,10 @@ impl Unfinished {
         if piece.last {
             self.total = Some(end);
         }
-        if self.store.runs.iter().any(|(first, reached)| *first <= start && end <= *reached && start < end) {
+        if start == end {
+            return if packet.is_ipv4() { Added::Refused } else { Added::Beyond };
+        }
+        if self.store.runs.iter().any(|(first, reached)| *first <= start && end <= *reached) {
             return Added::Repeated;
         }
         if self.store.runs.iter().any(|(first, reached)| *first < end && start < *reached) {

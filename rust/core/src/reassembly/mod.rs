@@ -12,7 +12,7 @@ use crate::packet::Packet;
 use crate::time::{Duration, Instant};
 use datagram::{Added, Unfinished};
 pub use datagram::{Complete, Late, Store};
-use piece::{Piece, stands_apart};
+use piece::{Apart, Piece};
 
 /// Unfinished datagrams of one worker.
 pub const DATAGRAMS: usize = 256;
@@ -48,13 +48,20 @@ pub enum Reassembled {
 impl Reassembly {
     /// Takes a fragment.
     pub fn add(&mut self, packet: &Packet<'_>, now: Instant) -> Reassembled {
-        if stands_apart(packet) {
+        let apart = Apart::of(packet);
+        if matches!(apart, Some(Apart::CutShort)) {
             return Reassembled::Apart;
         }
         let Some(piece) = Piece::of(packet) else { return Reassembled::Refused };
         // One that is late is completed no more.
         let awaited = |datagram: &Unfinished| datagram.key == piece.key && datagram.deadline > now;
         let place = self.datagrams.iter().position(awaited);
+        if apart.is_some() {
+            if let Some(place) = place {
+                self.forget(place);
+            }
+            return Reassembled::Apart;
+        }
         let place = place.unwrap_or_else(|| self.begin(&piece, now));
         let datagram = &mut self.datagrams[place];
         match datagram.add(packet, &piece) {
@@ -291,6 +298,47 @@ mod tests {
             let added = reassembly.add(&packet(&fragment6(tcp, place, more, length)), at(0));
             assert!(format!("{added:?}").starts_with(expected), "{name}: {added:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_continued_ends_its_datagram() {
+        for (name, more, length, expected) in [
+            ("uneven", true, 12, "Kept"),
+            ("cut short", true, 0, "Complete"),
+            ("no more", true, 40, "Complete"),
+        ] {
+            let mut reassembly = Reassembly::default();
+            let mut add = |place, more, length| {
+                format!(
+                    "{:?}",
+                    reassembly.add(&packet(&fragment6(Protocol::UDP, place, more, length)), at(0))
+                )
+            };
+            assert_eq!(add(0, true, 40), "Kept");
+            add(0, more, length);
+            assert!(add(40, false, 5).starts_with(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_empty_fragment_says_where_the_datagram_ends() {
+        let mut reassembly = Reassembly::default();
+        for (place, more, length, expected) in [
+            (0, true, 40, "Kept"),
+            (40, false, 0, "Refused"),
+            (40, false, 8, "Refused"),
+            (0, true, 40, "Kept"),
+        ] {
+            let added = reassembly.add(&packet(&fragment6(Protocol::TCP, place, more, length)), at(0));
+            assert!(format!("{added:?}").starts_with(expected), "{place}: {added:?}");
+        }
+        let [first, mut empty] = [0, 1].map(|place| fragments(&payload(64), &[16], 7).swap_remove(place));
+        empty.truncate(34);
+        set_u16(&mut empty[14..], 2, 20);
+        ipv4::set_checksum(&mut empty[14..34]);
+        assert!(matches!(reassembly.add(&packet(&first), at(0)), Reassembled::Kept));
+        assert!(matches!(reassembly.add(&packet(&empty), at(0)), Reassembled::Refused));
+        assert_eq!(reassembly.datagrams.len(), 1, "IPv4's is given up");
     }
 
     #[test]

@@ -53,24 +53,36 @@ impl Piece {
         // Where more follow, the next one's place is counted in eights.
         let length = if more { length & !7 } else { length };
         let fits = start + length <= LONGEST;
-        let empty = length == 0 && (more || start > 0);
-        (fits && !empty).then_some(Self { key, start, from, length, last: !more })
+        fits.then_some(Self { key, start, from, length, last: !more })
     }
 }
 
-/// Whether Linux leaves a fragment as it is: an IPv6 one behind which no other can begin, or a first one, or the only
-/// one, without its whole transport header (RFC 8200 §4.5).
-pub(super) fn stands_apart(packet: &Packet<'_>) -> bool {
-    if packet.is_ipv4() || packet.fragment_header == 0 {
-        return false;
+/// Why a fragment is not kept, but left as it is: for another machine, or for the host, to judge (RFC 8200 §4.5).
+pub(super) enum Apart {
+    /// No other can begin where it ends: its datagram is given up.
+    Uneven,
+    /// It is the first, or the only one, and has not its whole transport header.
+    CutShort,
+}
+
+impl Apart {
+    /// `None` for a fragment that is kept: all of IPv4's are.
+    pub(super) fn of(packet: &Packet<'_>) -> Option<Self> {
+        if packet.is_ipv4() || packet.fragment_header == 0 {
+            return None;
+        }
+        let header = match packet.protocol() {
+            Protocol::TCP => tcp::HEADER,
+            Protocol::UDP => udp::HEADER,
+            Protocol::ICMPV6 => icmp::HEADER,
+            _ => 1,
+        };
+        let more = u16_at(packet.bytes, packet.fragment_header + 2) & 1 != 0;
+        let payload = packet.end - packet.fragment_header - ipv6::FRAGMENT_HEADER;
+        match packet.fragment {
+            Fragment::First | Fragment::Whole if packet.payload().len() < header => Some(Self::CutShort),
+            _ if more && !payload.is_multiple_of(8) => Some(Self::Uneven),
+            _ => None,
+        }
     }
-    let more = u16_at(packet.bytes, packet.fragment_header + 2) & 1 != 0;
-    let uneven = !(packet.end - packet.fragment_header - ipv6::FRAGMENT_HEADER).is_multiple_of(8);
-    let header = match packet.protocol() {
-        Protocol::TCP => tcp::HEADER,
-        Protocol::UDP => udp::HEADER,
-        Protocol::ICMPV6 => icmp::HEADER,
-        _ => 1,
-    };
-    more && uneven || packet.fragment != Fragment::Later && packet.payload().len() < header
 }
