@@ -43,6 +43,7 @@ pub struct Table {
     /// Those that are there, with their places among all that are served.
     interfaces: Vec<(InterfaceId, String)>,
     moving: Moving,
+    quotes: Quotes,
     /// Says, as long as it is bound, that the table has an owner.
     _sign: UnixListener,
 }
@@ -56,6 +57,15 @@ enum Moving {
     /// It was impossible, and nobody was told why yet.
     Refused(String),
     Impossible,
+}
+
+/// How the table holds what ICMP errors quote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quotes {
+    /// In sets, whose elements come and go one by one.
+    Sets,
+    /// In rules, written anew at each change of claims: nft before 1.0.3 makes no sets of what has no name in it.
+    Rules,
 }
 
 impl Table {
@@ -85,7 +95,8 @@ impl Table {
             }
         };
         let name = format!("{PREFIX}{number}");
-        let mut table = Self { nft, name, number, interfaces, moving: Moving::Unused, _sign: sign };
+        let (moving, quotes) = (Moving::Unused, Quotes::Sets);
+        let mut table = Self { nft, name, number, interfaces, moving, quotes, _sign: sign };
         table.make(claims)?;
         table.mend(claims)?.iter().for_each(|done| tracing::info!("{done}"));
         Ok(table)
@@ -109,9 +120,11 @@ impl Table {
     /// Makes the table agree with `after`, in one step, from where it agrees with `before`. Where somebody changed
     /// or removed it meanwhile, all is written anew. After an error the table is as before.
     pub fn change(&mut self, before: &Claims, after: &Claims) -> Result<(), Error> {
-        let Err(_) = self.run(&contents(&self.name, Some(before), after), after) else { return Ok(()) };
+        let Err(_) = self.run(&contents(&self.name, self.quotes, Some(before), after), after) else {
+            return Ok(());
+        };
         if self.nft.tables()?.contains(&self.name) {
-            self.run(&contents(&self.name, None, after), after)
+            self.run(&contents(&self.name, self.quotes, None, after), after)
         } else {
             self.make(after)
         }
@@ -160,10 +173,19 @@ impl Table {
         if self.moving == Moving::InForce {
             self.moving = Moving::Unused;
         }
+        let made = self.make_with(self.quotes, claims);
+        if made.is_err() && self.quotes == Quotes::Sets && self.make_with(Quotes::Rules, claims).is_ok() {
+            self.quotes = Quotes::Rules;
+            return Ok(());
+        }
+        made
+    }
+
+    fn make_with(&mut self, quotes: Quotes, claims: &Claims) -> Result<(), Error> {
         let Self { name, interfaces, .. } = self;
         let script = format!("table netdev {name}\ndelete table netdev {name}\n")
-            + &skeleton(name, interfaces)
-            + &contents(name, None, claims);
+            + &skeleton(name, interfaces, quotes)
+            + &contents(name, quotes, None, claims);
         self.run(&script, claims)
     }
 
@@ -268,7 +290,7 @@ impl Nft for Program {
 }
 
 /// The table without elements. `fib` leaves the host's own talk with its real servers alone.
-fn skeleton(name: &str, interfaces: &[(InterfaceId, String)]) -> String {
+fn skeleton(name: &str, interfaces: &[(InterfaceId, String)], quotes: Quotes) -> String {
     let devices: Vec<_> = interfaces.iter().map(|(_, name)| format!("\"{name}\"")).collect();
     let hook = match &devices[..] {
         [] => String::new(),
@@ -277,8 +299,18 @@ fn skeleton(name: &str, interfaces: &[(InterfaceId, String)]) -> String {
         }
     };
     let mut script = format!("table netdev {name} {{\n chain ranges {{ }}\n");
-    for Family { suffix, address, .. } in &FAMILIES {
-        let _ = writeln!(script, " chain errors{suffix} {{ }}");
+    for Family { v4, suffix, address, .. } in &FAMILIES {
+        let _ = writeln!(script, " chain quoted{suffix} {{ }}");
+        let ends = if quotes == Quotes::Sets { &quoted_ends(*v4)[..] } else { &[] };
+        let mut rules = String::new();
+        for (set, end, unless) in ends {
+            let (point, host) = end.names();
+            for (set, name) in [(format!("quoted_{set}"), point), (format!("quoted_all_{set}"), host)] {
+                let _ = writeln!(script, " set {set}{suffix} {{ typeof {name}; }}");
+                let _ = writeln!(rules, "  {name} @{set}{suffix}{unless} drop");
+            }
+        }
+        let _ = writeln!(script, " chain errors{suffix} {{\n{rules}  jump quoted{suffix}\n }}");
         for set in ["services", "replies"] {
             let _ = writeln!(script, " set {set}{suffix} {{ type inet_proto . {address} . inet_service; }}");
             let _ = writeln!(script, " set all_{set}{suffix} {{ type inet_proto . {address}; }}");
@@ -317,7 +349,7 @@ const UNLESS_LOCAL: &str = " fib daddr type != local";
 
 /// The commands that make the sets and chains agree with `after`, where they agree with `before`; without it from
 /// nothing, whatever they hold. Blocks and ranges that overlap are in a chain, for no set can hold them.
-fn contents(table: &str, before: Option<&Claims>, after: &Claims) -> String {
+fn contents(table: &str, quotes: Quotes, before: Option<&Claims>, after: &Claims) -> String {
     let mut script = String::new();
     let none = Claims::default();
     let known = before.unwrap_or(&none);
@@ -333,18 +365,25 @@ fn contents(table: &str, before: Option<&Claims>, after: &Claims) -> String {
                 }
             }
         };
-        for (points, hosts, addresses, old, new) in [
-            ("services", "all_services", "vips", &known.services, &after.services),
-            ("replies", "all_replies", "servers", &known.replies, &after.replies),
+        let [services, replies] = quoted_ends(family.v4);
+        for ((name, quoted, _), addresses, old, new) in [
+            (services, "vips", &known.services, &after.services),
+            (replies, "servers", &known.replies, &after.replies),
         ] {
             let same = (&old.points, &old.hosts) == (&new.points, &new.hosts);
             if same && before.is_some() {
                 continue;
             }
-            let gone = family.points(old.points.difference(&new.points));
-            change(points, gone, family.points(new.points.difference(&old.points)));
-            let gone = family.hosts(old.hosts.difference(&new.hosts));
-            change(hosts, gone, family.hosts(new.hosts.difference(&old.hosts)));
+            let points = (old.points.difference(&new.points), new.points.difference(&old.points));
+            let hosts = (old.hosts.difference(&new.hosts), new.hosts.difference(&old.hosts));
+            if quotes == Quotes::Sets {
+                let (gone, new) = points.clone();
+                change(&format!("quoted_{name}"), quoted.points(gone), quoted.points(new));
+                let (gone, new) = hosts.clone();
+                change(&format!("quoted_all_{name}"), quoted.hosts(gone), quoted.hosts(new));
+            }
+            change(name, family.points(points.0), family.points(points.1));
+            change(&format!("all_{name}"), family.hosts(hosts.0), family.hosts(hosts.1));
             let (had, has) = (old.addresses(), new.addresses());
             let gone = family.addresses(had.difference(&has));
             change(addresses, gone, family.addresses(has.difference(&had)));
@@ -352,15 +391,22 @@ fn contents(table: &str, before: Option<&Claims>, after: &Claims) -> String {
         let gone = family.addresses(known.owned.difference(&after.owned));
         change("owned", gone, family.addresses(after.owned.difference(&known.owned)));
     }
-    let same =
-        (&known.services.ranges, &known.replies.ranges) == (&after.services.ranges, &after.replies.ranges);
-    if before.is_none() || !same {
+    let of_ranges = (&known.services.ranges, &known.replies.ranges);
+    let same = before.is_some() && of_ranges == (&after.services.ranges, &after.replies.ranges);
+    if !same {
         script += &ranges_chain(table, after);
     }
-    if before.is_none() || (&known.services, &known.replies) != (&after.services, &after.replies) {
-        script += &errors_chains(table, after);
+    let same = same
+        && (quotes == Quotes::Sets || (&known.services, &known.replies) == (&after.services, &after.replies));
+    if !same {
+        script += &quoted_chains(table, quotes, after);
     }
     script
+}
+
+/// Where errors quote what is claimed, by the name of its sets, and what is excepted.
+const fn quoted_ends(v4: bool) -> [(&'static str, QuotedEnd, &'static str); 2] {
+    [("services", QuotedEnd::source(v4), ""), ("replies", QuotedEnd::destination(v4), UNLESS_LOCAL)]
 }
 
 fn ranges_chain(table: &str, claims: &Claims) -> String {
@@ -377,17 +423,17 @@ fn ranges_chain(table: &str, claims: &Claims) -> String {
     script
 }
 
-fn errors_chains(table: &str, claims: &Claims) -> String {
+/// What of all that errors quote is in no set.
+fn quoted_chains(table: &str, quotes: Quotes, claims: &Claims) -> String {
     let mut script = String::new();
     for Family { v4, suffix, .. } in &FAMILIES {
-        let _ = writeln!(script, "flush chain netdev {table} errors{suffix}");
-        let about_services = QuotedEnd::source(*v4).conditions(&claims.services);
-        let about_replies = QuotedEnd::destination(*v4).conditions(&claims.replies);
-        let errors = about_services.iter().map(|condition| (condition, ""));
-        for (condition, unless) in
-            errors.chain(about_replies.iter().map(|condition| (condition, UNLESS_LOCAL)))
+        let _ = writeln!(script, "flush chain netdev {table} quoted{suffix}");
+        for ((_, end, unless), ends) in quoted_ends(*v4).into_iter().zip([&claims.services, &claims.replies])
         {
-            let _ = writeln!(script, "add rule netdev {table} errors{suffix} {condition}{unless} drop");
+            let conditions = if quotes == Quotes::Sets { end.ranges(ends) } else { end.conditions(ends) };
+            for condition in conditions {
+                let _ = writeln!(script, "add rule netdev {table} quoted{suffix} {condition}{unless} drop");
+            }
         }
     }
     script

@@ -445,13 +445,15 @@ mod tests {
     #[derive(Clone, Debug, Default)]
     struct Fake {
         refuses: Arc<AtomicBool>,
+        /// Whether it is older than sets of what has no name.
+        is_old: bool,
         scripts: Arc<Mutex<Vec<String>>>,
         tables: Arc<Mutex<Vec<String>>>,
     }
 
     impl nft::Nft for Fake {
         fn run(&self, script: &str) -> Result<(), Error> {
-            if self.refuses.load(Relaxed) {
+            if self.refuses.load(Relaxed) || self.is_old && script.contains("typeof") {
                 return Err(Error::Platform { what: "nft refused", problem: "it was told to".to_owned() });
             }
             let made =
@@ -493,8 +495,11 @@ mod tests {
     }
 
     fn plan(specs: &[ServiceSpec]) -> (Plan, Fake) {
-        let (fake, nft) = (Fake::default(), Fake::default());
-        let nft = Fake { refuses: Arc::clone(&fake.refuses), scripts: Arc::clone(&fake.scripts), ..nft };
+        plan_with(specs, Fake::default())
+    }
+
+    fn plan_with(specs: &[ServiceSpec], fake: Fake) -> (Plan, Fake) {
+        let nft = fake.clone();
         let table = |interfaces: Vec<_>, claims: &Claims| nft::Table::with(Box::new(nft), interfaces, claims);
         let wish = Wish::new(&Configuration::default());
         let plan = Plan::with(table, wish, specs, &[], kernel(), Arc::default(), Clock::start()).unwrap();
@@ -531,7 +536,8 @@ mod tests {
         plan.edit(&[Edit::AddServer(key, new), Edit::RemoveServer(key, end(1))]).unwrap();
         let told = nft.told();
         assert!(told.contains("replies4 { 6 . 10.0.1.2 . 80 }") && !told.contains("delete"), "{told}");
-        assert!(!told.contains("services4"), "{told}");
+        assert!(told.contains("quoted_replies4 { 6 . 0xa000102 . 80 }"), "{told}");
+        assert!(!told.contains("services4") && !told.contains("chain"), "{told}");
         plan.tidy().unwrap();
         let told = nft.told();
         assert!(
@@ -541,6 +547,26 @@ mod tests {
         plan.tidy().unwrap();
         assert_eq!(nft.told(), "", "nothing to do");
         assert_eq!(plan.told, plan.live.load().claims);
+    }
+
+    #[test]
+    fn an_old_nft_has_what_errors_quote_in_rules() {
+        let specs = [service(1, &[(1, NAT)])];
+        let (mut plan, nft) = plan_with(&specs, Fake { is_old: true, ..Fake::default() });
+        let new = ServerSpec {
+            endpoint: Endpoint::new([10, 0, 1, 2].into(), 80),
+            method: NAT,
+            ..ServerSpec::default()
+        };
+        plan.edit(&[Edit::AddServer(specs[0].key, new)]).unwrap();
+        let told = nft.told();
+        assert!(
+            told.contains(
+                "quoted4 @th,136,8 . @th,192,32 . @th,240,16 { 6 . 0xa000101 . 80, 6 . 0xa000102 . 80 }"
+            ),
+            "{told}"
+        );
+        assert!(!told.contains("quoted_"), "{told}");
     }
 
     #[test]

@@ -62,19 +62,38 @@ impl QuotedEnd {
         })
     }
 
-    /// The conditions of nftables' rules that match just those errors, of the family's.
-    pub fn conditions(&self, ends: &Ends) -> Vec<String> {
-        let is_ours = |address: &IpAddr| address.is_ipv4() == self.ipv4;
-        let points = ends.points.iter().filter(|(_, end)| is_ours(&end.address));
-        let points = points
-            .map(|(Protocol(number), end)| format!("{number} . {:#x} . {}", bits(end.address), end.port));
-        let hosts = ends.hosts.iter().filter(|(_, address)| is_ours(address));
-        let hosts = hosts.map(|(Protocol(number), address)| format!("{number} . {:#x}", bits(*address)));
-        let ranges = ends.ranges.iter().filter(|range| is_ours(&range.block().address()));
+    /// What nft calls the end: its protocol, address and port; and the first two alone.
+    pub fn names(&self) -> (String, String) {
         let (protocol, address, port) = self.fields();
-        one_of(&format!("{protocol} . {address} . {port}"), points)
-            .chain(one_of(&format!("{protocol} . {address}"), hosts))
-            .chain(ranges.map(|range| self.condition(range)))
+        (format!("{protocol} . {address} . {port}"), format!("{protocol} . {address}"))
+    }
+
+    /// Of these addresses with protocols and ports the family's, as elements of a set.
+    pub fn points<'a>(&self, points: impl IntoIterator<Item = &'a (Protocol, Endpoint)>) -> Vec<String> {
+        let ours = points.into_iter().filter(|(_, end)| end.address.is_ipv4() == self.ipv4);
+        ours.map(|(Protocol(number), end)| format!("{number} . {:#x} . {}", bits(end.address), end.port))
+            .collect()
+    }
+
+    /// Of these addresses with protocols the family's.
+    pub fn hosts<'a>(&self, hosts: impl IntoIterator<Item = &'a (Protocol, IpAddr)>) -> Vec<String> {
+        let ours = hosts.into_iter().filter(|(_, address)| address.is_ipv4() == self.ipv4);
+        ours.map(|(Protocol(number), address)| format!("{number} . {:#x}", bits(*address))).collect()
+    }
+
+    /// The conditions of nftables' rules that match what lies in blocks and ranges, of the family's.
+    pub fn ranges(&self, ends: &Ends) -> Vec<String> {
+        let ours = ends.ranges.iter().filter(|range| range.block().address().is_ipv4() == self.ipv4);
+        ours.map(|range| self.condition(range)).collect()
+    }
+
+    /// Those that match all errors about `ends`, of the family's.
+    pub fn conditions(&self, ends: &Ends) -> Vec<String> {
+        let (point, host) = self.names();
+        let sets = [(point, self.points(&ends.points)), (host, self.hosts(&ends.hosts))].into_iter();
+        let sets = sets.filter(|(_, values)| !values.is_empty());
+        sets.map(|(name, values)| format!("{name} {{ {} }}", values.join(", ")))
+            .chain(self.ranges(ends))
             .collect()
     }
 
@@ -103,12 +122,6 @@ impl QuotedEnd {
     const fn address_bits(&self) -> u8 {
         if self.ipv4 { 32 } else { 128 }
     }
-}
-
-/// What matches one of `values`, if there are any.
-fn one_of(field: &str, values: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
-    let values = values.collect::<Vec<_>>().join(", ");
-    (!values.is_empty()).then(|| format!("{field} {{ {values} }}")).into_iter()
 }
 
 /// How nft writes a range; it takes none of a single value.
