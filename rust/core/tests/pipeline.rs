@@ -15,6 +15,7 @@ use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::service::{
     Encapsulation, Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, ServiceTable,
 };
+use fastlvs_core::settings::Defence;
 use fastlvs_core::time::{Duration, Instant};
 use fastlvs_core::trace::{Stage, Trace};
 use fastlvs_core::verdict::{DropReason, Verdict};
@@ -564,6 +565,23 @@ fn only_the_deletion_of_a_server_ends_connections_without_one() {
         Some(deleted + Duration::from_millis(10)),
         "when it went, not its deadline"
     );
+}
+
+#[test]
+fn a_server_is_idle_from_when_its_last_connection_was_dropped() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let server = Arc::clone(&director.snapshot.services.services()[0].servers()[0]);
+    director.snapshot.settings.drop_entry = Defence::Always;
+    director.snapshot.settings.timeouts.set(State::Tcp(TcpState::SynReceived), Duration::from_secs(10_000));
+    director.takes(CLIENT_LEG, &from_client("S"));
+    // One of 32 entries is looked at each second, by lot: in ten minutes this one will have been.
+    let dropped = (0..600).find_map(|_| {
+        director.wait(1);
+        director.takes(CLIENT_LEG, &segment(CLIENT, VIP, (40001, 81), "S", 64, &[]));
+        director.pipeline.connections().is_empty().then_some(director.now)
+    });
+    assert!(dropped.is_some());
+    assert_eq!(server.idle_since(), dropped, "not its deadline");
 }
 
 #[test]
