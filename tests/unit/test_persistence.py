@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import fastlvs as lvs
@@ -102,3 +103,15 @@ def test_the_table_has_a_limit() -> None:
     assert [outcome.reason for outcome in outcomes] == [None, None, lvs.DropReason.CONNECTION_LIMIT]
     director.advance(61.0)
     assert director.process("c", from_client(), 61.0).verdict is lvs.Verdict.FORWARD
+
+
+def test_a_table_that_nobody_limits_ends_before_its_growth_is_felt() -> None:
+    frames = [
+        raw[:34] + port.to_bytes(2) + raw[36:]
+        for raw in (from_client(client=(f"203.0.113.{host}", 1)) for host in range(1, 5))
+        for port in range(1001, 51_001)
+    ]
+    director = engine(service())
+    outcomes = director.process_many("c", [*frames, from_client()], np.zeros(len(frames) + 1))
+    assert len(frames) == len(director.connections) == 200_000
+    assert outcomes[-1].reason is lvs.DropReason.CONNECTION_LIMIT
