@@ -1,5 +1,5 @@
 # The commands of this checkout. `make` lists them.
-.PHONY: help setup demo test storm load lint wheel man clean
+.PHONY: help setup demo test storm load bench lint wheel man clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -37,6 +37,9 @@ storm: setup ## look for what breaks with millions of random packets, others eac
 
 load: setup ## measure a director with 10,000 services and under floods (3 minutes; LOAD="--help" lists the options)
 	.venv/bin/python tests/lab/load.py $(LOAD)
+
+bench: ## what the engine costs in memory, beside the least that any forwarder must do (2 minutes; BENCH="CASE ..." runs some)
+	cargo run --quiet --release --locked --package fastlvs-benches --bin compare -- $(BENCH)
 
 lint: setup ## formatting, lints, types and which file uses which; warnings refused
 	$(PYTHON) tests/imports.py
