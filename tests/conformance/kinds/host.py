@@ -26,6 +26,8 @@ UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM = 3, 11, 12
 RECORD_ROUTE, TIMESTAMP, LOOSE_ROUTE, STRICT_ROUTE = 7, 68, 131, 137
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 LEAST_PATH_MTU, PATH_MTU_LIFE = 552, 600
+TUNNEL_HEADERS = {frames.IPIP: 0, frames.GRE: 4, UDP: 12}
+"""What stands in front of the IPv4 packet in a tunnel."""
 PATIENCE = {4: 30, 6: 60}
 """Seconds that fragments wait for the others, by IP version."""
 
@@ -106,13 +108,17 @@ class Host:
     now: float = 0.0
 
     def learn(self, frame: bytes) -> None:
-        """Takes note of what a frame that comes in says about the way of a packet of the host's own,
-        whoever answers that frame."""
+        """Takes note of what a frame that comes in says about the way of a tunnel of the host's own, whoever
+        answers that frame. Ports have to be quoted of the packet in the tunnel, or nobody knows it."""
         packet = Ip.parse(frame[ETHERNET:])
         if not packet or packet.protocol != ICMP or packet.payload[:2] != b"\3\4":
             return
         quoted = Ip.parse(packet.payload[8:] + bytes(65535))
-        if quoted and self._has(quoted.source) and self.is_local(packet.destination):
+        if not quoted or not self._has(quoted.source) or not self.is_local(packet.destination):
+            return
+        in_front = TUNNEL_HEADERS.get(quoted.protocol)
+        room = len(packet.payload) - 8 - quoted.transport
+        if in_front is not None and room >= in_front + 20 + 4:
             told = max(int.from_bytes(packet.payload[6:8]), LEAST_PATH_MTU)
             if told < self._told(quoted.destination, 65535):
                 self.learnt[quoted.destination] = told, self.now + PATH_MTU_LIFE
