@@ -165,8 +165,13 @@ class Outcome:
         """Why it was dropped, if it was."""
     @property
     def for_host(self) -> bytes | None:
-        """What the host is to get, where the verdict leaves it something: the frame itself, the datagram that
-        its fragment completed, or a packet that was translated to an address of the host's."""
+        """The frame that the host is to get, with the verdict `TO_HOST` and no other: the one that was
+        processed, or in its place the datagram that its fragment completed, or the packet that was translated
+        to an address of the host's."""
+    @property
+    def longest_fragment(self) -> int | None:
+        """Length of the longest fragment that `for_host` was put together from, in bytes from its IP header on;
+        `None` where it came whole. Who routes such a packet cuts it into pieces that are no longer."""
     @property
     def frames(self) -> list[tuple[str, bytes]]:
         """What was sent: names of interfaces, and the frames. What timers sent that ended before the frame came

@@ -153,3 +153,8 @@ def test_a_host_gets_the_datagram(chance: Random, length: int) -> None:
     assert outcomes[-1].verdict is lvs.Verdict.TO_HOST
     expected = bytes(packet)
     assert outcomes[-1].for_host == frame(expected)
+    assert outcomes[-1].longest_fragment == max(map(len, pieces))
+    whole = engine.process("c", frame(expected))
+    assert (whole.for_host, whole.longest_fragment) == (frame(expected), None)
+    [queued, *_] = outcomes
+    assert (queued.for_host, queued.longest_fragment) == (None, None), "the host gets nothing yet"

@@ -15,11 +15,11 @@ use fastlvs_core::frame::{Frame, Offload};
 use fastlvs_core::marks::{MarkRule, Marks};
 use fastlvs_core::net::{InterfaceId, Mac, MacParseError, Prefix};
 use fastlvs_core::network::{Interface, Network, Path, Route, RouteKind};
-use fastlvs_core::pipeline::{self, Pipeline, Snapshot};
+use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::service::{ServiceAddress, ServiceKey, ServiceTable, SpecError};
 use fastlvs_core::time::Instant;
 use fastlvs_core::trace::{NoTrace, Trace};
-use fastlvs_core::verdict::{DropReason, Verdict};
+use fastlvs_core::verdict::DropReason;
 use fastlvs_director::Error;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -89,8 +89,7 @@ impl Engine {
         let now = self.pass_time(now.0, &mut capture);
         let frame = Frame { interface, bytes: &frame, offload: Offload::NONE };
         let outcome = self.pipeline.process_output(&self.snapshot, &frame, now, &mut capture);
-        let (verdict, for_host) = ended(&outcome);
-        Ok(Outcome::new(verdict, sent(capture), for_host, &self.snapshot.network))
+        Ok(Outcome::new(&outcome, sent(capture), &self.snapshot.network))
     }
 
     fn advance<'py>(&mut self, py: Python<'py>, to: Moment) -> PyResult<Bound<'py, PyList>> {
@@ -208,8 +207,7 @@ impl Engine {
         let now = self.pass_time(now, &mut capture);
         let frame = Frame { interface, bytes, offload: Offload::NONE };
         let outcome = self.pipeline.process_traced(&self.snapshot, &frame, now, &mut capture, trace);
-        let (verdict, for_host) = ended(&outcome);
-        Outcome::new(verdict, sent(capture), for_host, &self.snapshot.network)
+        Outcome::new(&outcome, sent(capture), &self.snapshot.network)
     }
 
     /// Lets time pass until `now`, if that is later than what was told before; returns what time it is.
@@ -226,11 +224,6 @@ impl Engine {
     fn interface(&self, name: &str) -> PyResult<InterfaceId> {
         find_interface(&self.snapshot.network, name)
     }
-}
-
-/// How a frame's way ended, and what the host is to get.
-fn ended(outcome: &pipeline::Outcome<'_>) -> (Verdict, Option<Vec<u8>>) {
-    (outcome.verdict, outcome.for_host.map(|given| given.frame.bytes.to_vec()))
 }
 
 /// The frames that were sent, and by which interfaces.

@@ -2,6 +2,7 @@
 
 use fastlvs_core::net::InterfaceId;
 use fastlvs_core::network::Network;
+use fastlvs_core::pipeline;
 use fastlvs_core::trace::{Stage, Trace};
 use fastlvs_core::verdict::Verdict;
 use pyo3::prelude::*;
@@ -16,6 +17,10 @@ pub struct Outcome {
     verdict: Verdict,
     frames: Vec<(InterfaceId, Vec<u8>)>,
     for_host: Option<Vec<u8>>,
+    /// Length of the longest fragment that `for_host` was put together from, from its IP header on; `None` where it
+    /// came whole.
+    #[pyo3(get)]
+    longest_fragment: Option<u16>,
     network: Arc<Network>,
     /// The packet's way in the kernel model's stages; empty when nobody listened.
     #[pyo3(get)]
@@ -23,13 +28,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What became of a frame that `outcome` is about, when `frames` were sent.
     pub fn new(
-        verdict: Verdict,
+        outcome: &pipeline::Outcome<'_>,
         frames: Vec<(InterfaceId, Vec<u8>)>,
-        for_host: Option<Vec<u8>>,
         network: &Arc<Network>,
     ) -> Self {
-        Self { verdict, frames, for_host, network: Arc::clone(network), way: String::new() }
+        Self {
+            verdict: outcome.verdict,
+            frames,
+            for_host: outcome.for_host.map(|given| given.frame.bytes.to_vec()),
+            longest_fragment: outcome.for_host.and_then(|given| given.fragments).map(|came| came.longest),
+            network: Arc::clone(network),
+            way: String::new(),
+        }
     }
 
     pub fn with_way(self, Way(way): Way) -> Self {
@@ -65,7 +77,7 @@ impl Outcome {
         REASON.import(py, "fastlvs.verdict", "DropReason")?.call1((reason.name(),)).map(Some)
     }
 
-    /// The frame that the host is to get, where the verdict leaves it one.
+    /// The frame that the host is to get, with the verdict `TO_HOST` and no other.
     #[getter]
     fn for_host<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.for_host.as_ref().map(|bytes| PyBytes::new(py, bytes))

@@ -97,8 +97,7 @@ class Replay:
         sent = [(by, bytes(out)) for by, out in outcome.frames]
         if outcome.verdict is lvs.Verdict.TO_HOST:
             whole = frames.untagged(outcome.for_host or frame)
-            longest = max(0, self.longest_piece((leg, frames.untagged(frame))) - ETHERNET)
-            for by, said, own in self.host.receive(leg, whole, longest):
+            for by, said, own in self.host.receive(leg, whole, outcome.longest_fragment or 0):
                 sent += self.leave(by, said) if own else [(by, said)]
         return sorted(sent, key=lambda pair: pair[0] != "s")
 
