@@ -7,10 +7,11 @@ use crate::error::Error;
 use crate::follow::Follow;
 use crate::legs::Missing;
 use crate::links::{Event, Links, Live, Question};
-use crate::plan::{Plan, Wish};
+use crate::plan::{Beginning, Plan};
 use crate::rings::reopening;
 use crate::tap::Tap;
 use crate::upkeep::Upkeep;
+use crate::wish::Wish;
 use crate::worker::Worker;
 use arc_swap::ArcSwap;
 use fastlvs_core::conn::{ConnectionView, Cursor, Filter, Page};
@@ -89,9 +90,14 @@ impl Director {
         let monitor = Monitor::open().map_err(Error::platform("asking the kernel for its network"))?;
         let clock = Clock::start();
         let live = Arc::new(ArcSwap::from_pointee(Live::default()));
-        let wish = Wish::new(configuration);
-        let kernel = monitor.state().clone();
-        let plan = Plan::new(wish, specs, &configuration.interfaces, kernel, Arc::clone(&live), clock)?;
+        let plan = Plan::new(Beginning {
+            wish: Wish::new(configuration),
+            specs,
+            interfaces: &configuration.interfaces,
+            kernel: monitor.state().clone(),
+            live: Arc::clone(&live),
+            clock,
+        })?;
         let tap = configuration.capture.as_deref().map(|path| Tap::create(path, clock)).transpose()?;
         let host = GiveBack::open().map_err(Error::platform("opening a raw socket"))?;
         let wake = || Wake::new().map(Arc::new).map_err(Error::platform("making an event descriptor"));

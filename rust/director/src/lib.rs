@@ -15,6 +15,7 @@ pub mod config;
 mod counters;
 mod director;
 pub mod ends;
+mod enforced;
 mod error;
 mod family;
 mod follow;
@@ -30,10 +31,13 @@ mod quoted;
 mod rings;
 mod tally;
 mod tap;
+#[cfg(test)]
+mod testing;
 mod told;
 mod upkeep;
 mod wanted;
 mod watch;
+mod wish;
 mod worker;
 
 pub use counters::WorkerCounters;
