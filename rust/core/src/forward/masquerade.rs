@@ -198,6 +198,7 @@ mod tests {
     use crate::capture::Capture;
     use crate::forward::testing::{PING, SYN, out, packet};
     use crate::net::{Endpoint, InterfaceId};
+    use proptest::prelude::*;
 
     /// What leaves when `transport`, of `protocol`, goes to 10.99.0.1 by another port.
     fn masqueraded(protocol: Protocol, transport: &[u8], port: u16) -> Vec<u8> {
@@ -261,6 +262,124 @@ mod tests {
         let mixed = Rewrite { destination: "[2001:db8::1]:80".parse().unwrap(), ..rewrite };
         assert_eq!(emit(&syn, &mixed, &out, &mut sent), Err(DropReason::NoRoute));
         assert!(sent.frames.is_empty());
+    }
+
+    /// Words as they come, and those that are zero in one's complement.
+    fn words(length: usize) -> impl Strategy<Value = Vec<u16>> {
+        prop::collection::vec(prop_oneof![Just(0), Just(0xffff), any::<u16>()], length)
+    }
+
+    /// Where a packet's checksum is to come to zero.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Zero {
+        Nowhere,
+        Before,
+        Behind,
+    }
+
+    proptest! {
+        /// In both families, for TCP and UDP, finished and not: also where the sum is zero before or behind.
+        #[test]
+        fn an_updated_checksum_is_what_a_new_sum_gives(
+            (v6, tcp, unfinished) in any::<(bool, bool, bool)>(),
+            (transport, ends) in (words(12), words(8)),
+            zero in prop_oneof![Just(Zero::Nowhere), Just(Zero::Before), Just(Zero::Behind)],
+        ) {
+            let address = |place: usize| -> IpAddr {
+                let (high, low) = (ends[place], ends[place + 1]);
+                if v6 {
+                    [0xfd00, high, 0, 0, 0xffff, 0, 0, low].into()
+                } else {
+                    [10, high as u8, (low >> 8) as u8, low as u8].into()
+                }
+            };
+            let (client, vip, server) = (address(0), address(2), address(4));
+            let (protocol, field) = if tcp { (Protocol::TCP, 16) } else { (Protocol::UDP, udp::CHECKSUM) };
+            let mut transport: Vec<u8> = transport.iter().flat_map(|word| word.to_be_bytes()).collect();
+            if tcp {
+                transport[12] = 0x50;
+            } else {
+                set_u16(&mut transport, 4, 24);
+            }
+            let sum = |transport: &[u8], destination: IpAddr| {
+                let mut bare = transport.to_vec();
+                set_u16(&mut bare, field, 0);
+                let sum = Sum::pseudo_header(client, destination, protocol, bare.len()).bytes(&bare);
+                if tcp { sum.checksum() } else { udp::never_zero(sum.checksum()) }
+            };
+            let port = ends[6];
+            let translated = |transport: &[u8]| {
+                let mut translated = transport.to_vec();
+                set_u16(&mut translated, 2, port);
+                translated
+            };
+            set_u16(&mut transport, 22, 0);
+            match zero {
+                Zero::Nowhere => {}
+                Zero::Before => { let rest = sum(&transport, vip); set_u16(&mut transport, 22, rest); }
+                Zero::Behind => { let rest = sum(&translated(&transport), server); set_u16(&mut transport, 22, rest); }
+            }
+            let checksum = if unfinished {
+                Sum::pseudo_header(client, vip, protocol, transport.len()).folded()
+            } else {
+                sum(&transport, vip)
+            };
+            set_u16(&mut transport, field, checksum);
+            let frame = framed(protocol, client, vip, &transport);
+            let start = frame.len() - transport.len();
+            let partial = ChecksumState::Partial { start: start as u16, offset: field as u16 };
+            let checksum = if unfinished { partial } else { ChecksumState::Finished };
+            let offload = crate::frame::Offload { checksum, segmentation: None };
+            let packet = Packet { offload, ..packet(&frame) };
+            let rewrite =
+                Rewrite { source: packet.flow.source, destination: Endpoint::new(server, port) };
+            let mut sent = Capture::default();
+            emit(&packet, &rewrite, &out(InterfaceId(7), 1500), &mut sent).unwrap();
+            let (_, mut frame, left) = sent.frames.remove(0);
+            crate::forward::finish_checksum(&mut frame, left);
+            let expected = sum(&translated(&transport), server);
+            prop_assert_eq!(u16_at(&frame, start + field), expected);
+            let zero_behind = if tcp { 0 } else { 0xffff };
+            prop_assert!(zero != Zero::Behind || expected == zero_behind);
+        }
+    }
+
+    /// A packet in a frame.
+    fn framed(protocol: Protocol, source: IpAddr, destination: IpAddr, transport: &[u8]) -> Vec<u8> {
+        let mut frame = SYN[..ethernet::HEADER].to_vec();
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let total_length = (ipv4::HEADER + transport.len()) as u16;
+                let fields = ipv4::Fields {
+                    tos: 0,
+                    total_length,
+                    identification: 7,
+                    fragment: 0,
+                    ttl: 64,
+                    protocol,
+                    source,
+                    destination,
+                };
+                frame.resize(ethernet::HEADER + ipv4::HEADER, 0);
+                fields.write(&mut frame[ethernet::HEADER..]);
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let fields = ipv6::Fields {
+                    traffic_class: 0,
+                    payload_length: transport.len() as u16,
+                    protocol,
+                    hop_limit: 64,
+                    source,
+                    destination,
+                };
+                set_u16(&mut frame, 12, ethernet::IPV6);
+                frame.resize(ethernet::HEADER + ipv6::HEADER, 0);
+                fields.write(&mut frame[ethernet::HEADER..]);
+            }
+            ends => panic!("{ends:?}"),
+        }
+        frame.extend(transport);
+        frame
     }
 
     #[test]

@@ -120,18 +120,36 @@ mod tests {
         assert_eq!(sum.folded(), 0xddf2);
     }
 
+    /// Words as they come, and those that are zero in one's complement.
+    fn words(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u16>> {
+        prop::collection::vec(prop_oneof![Just(0), Just(0xffff), any::<u16>()], length)
+    }
+
     proptest! {
+        /// All of them zero is the one case in which only a new sum is right, and no update yields it.
         #[test]
-        fn an_update_equals_a_new_sum(mut data in prop::collection::vec(any::<u8>(), 8..200), word: u16, address: [u8; 4]) {
-            let before = Sum::ZERO.bytes(&data).checksum();
-            let old = u16::from_be_bytes([data[0], data[1]]);
-            let old_address: IpAddr = [data[4], data[5], data[6], data[7]].into();
-            data[..2].copy_from_slice(&word.to_be_bytes());
-            data[4..8].copy_from_slice(&address);
-            let updated = Delta::new().word(old, word).address(old_address, address.into()).apply(before);
-            let fresh = Sum::ZERO.bytes(&data).checksum();
-            // 0 and 0xffff are the same number in one's complement.
-            prop_assert_eq!(updated % 0xffff, fresh % 0xffff);
+        fn an_update_equals_a_new_sum(mut data in words(4..40), new in words(3..4), bring_to_zero: bool) {
+            let bytes = |data: &[u16]| data.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+            let sum = |data: &[u16]| Sum::ZERO.bytes(&bytes(data));
+            let address = |data: &[u16]| IpAddr::from([data[1].to_be_bytes(), data[2].to_be_bytes()].concat().first_chunk::<4>().copied().unwrap_or_default());
+            if bring_to_zero {
+                let mut changed = [&new, &data[3..]].concat();
+                changed[3] = 0;
+                data[3] = sum(&changed).checksum();
+            }
+            let before = sum(&data);
+            let delta = Delta::new().word(data[0], new[0]).address(address(&data), address(&new));
+            data[..3].copy_from_slice(&new);
+            let fresh = sum(&data);
+            let (updated, unfinished) = (delta.apply(before.checksum()), delta.apply_unfinished(before.folded()));
+            if data.iter().all(|word| *word == 0) {
+                prop_assert_eq!((fresh.checksum(), updated), (0xffff, 0));
+            } else {
+                prop_assert_eq!((updated, unfinished), (fresh.checksum(), fresh.folded()));
+            }
+            if bring_to_zero && fresh.folded() != 0 {
+                prop_assert_eq!(updated, 0);
+            }
         }
     }
 }
