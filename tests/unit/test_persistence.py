@@ -40,6 +40,29 @@ def test_a_client_of_all_ports_keeps_its_port() -> None:
     assert [t.destination.port for t in director.templates] == [0]
 
 
+def test_port_0_is_a_port_of_all_ports_and_of_a_mark() -> None:
+    """As the kernel was asked: its service of a mark has port 0 as a service of all ports has."""
+    servers = [lvs.RealServer((address, 8000 + n)) for n, address in enumerate(SERVERS)]
+    marked = lvs.VirtualService.of_mark(7, "rr", "nat", servers[:2], persistence=60)
+    every_port = lvs.VirtualService("tcp", ("10.98.0.1", 0), "rr", "nat", servers[2:], persistence=60)
+    director = engine(marked, every_port, marks=[lvs.Mark(7, "10.99.0.0/16")], local=["10.96.0.0/13"])
+    for destination in [
+        ("10.99.1.1", 80),
+        ("10.99.1.1", 0),
+        ("10.99.1.2", 0),
+        ("10.99.1.2", 81),
+        ("10.98.0.1", 0),
+    ]:
+        director.process("c", from_client(destination=destination))
+    assert {(t.protocol, str(t.destination), str(t.server)) for t in director.templates} == {
+        ("ip", "0.0.0.7:0", "192.168.1.2:0"),
+        ("tcp", "10.99.1.1:0", "192.168.1.1:8000"),
+        ("tcp", "10.99.1.2:0", "192.168.1.2:8001"),
+        ("tcp", "10.98.0.1:0", "192.168.1.3:8002"),
+    }
+    assert len(director.connections) == 5
+
+
 def test_a_datagram_scheduled_for_itself_leaves_no_connection() -> None:
     director = engine(lvs.VirtualService("udp", VIP, "rr", "dr", TWO_SERVERS, one_packet=True))
     assert len({reached(director, from_client(protocol=UDP, flags=0)) for _ in range(2)}) == 2

@@ -115,6 +115,42 @@ def odd_port0(seed, i, rng, v6):
 
 
 @scn
+def odd_zero(seed, i, rng, v6):
+    """persistence of marks and of all ports: packets to port 0 among others"""
+    e = Env(rng, v6)
+    fwd = "mgi"[i % 3]
+    mark, setup = None, []
+    if i // 3 % 2:
+        key = name(("mark", 7), v6)
+        mark = [packets.VIP6_NET if v6 else packets.VIP_NET, 7]
+        ports = [0, 0, 0] if fwd == "m" and rng.random() < 0.5 else [80, 81, 0]
+        servers = [f"-a {key} -r {hp(a, p)} -{fwd}" for a, p in zip(e.rs, ports, strict=False)]
+        setup = [f"-A {key} -s rr -p 90", *servers]
+    else:
+        rport = e.rport if fwd == "m" and i % 2 else 0
+        for proto in (6, 17, 132):
+            key = name((proto, e.vip, 0), v6)
+            setup += [f"-A {key} -s rr -p 90"] + [f"-a {key} -r {hp(a, rport)} -{fwd}" for a in e.rs[:3]]
+    r = Rec("packet", "", seed, rng, e.rs, mark=mark, setup=setup, sysctl={})
+    r.svcs()
+    for n in range(40):
+        proto, cport = rng.choice([6, 17, 132]), rng.randint(2000, 2010)
+        cip, vport = other(e.cip, rng.randint(0, 3)), rng.choice([0, 0, 53, 80])
+        vip = other(e.vip, rng.randint(0, 1)) if mark else e.vip
+        if rng.random() < 0.8:
+            r.inj("c", packet(proto, cip, vip, cport, vport, rng.choice([SYN, SYN, ACK]), b"k"))
+        else:
+            rport = rng.choice([0, 80, vport, e.rport])
+            reply = packet(proto, e.rs[0], cip, rport, cport, ACK, b"s")
+            r.inj("s", reply, "reply", rs_mac(e.rs[0]))
+        if n % 8 == 7:
+            r.conns()
+    r.conns()
+    r.svcs()
+    return r
+
+
+@scn
 def odd_edits(seed, i, rng, v6):
     """mh and others while servers go, return and weigh nothing, some of the other family by tunnel"""
     e = Env(rng, v6)

@@ -20,7 +20,7 @@ pub struct TemplateId(u32);
 /// Whom a template is for, and with what.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TemplateKey {
-    /// The packets' protocol; for a mark [`Protocol::ANY`].
+    /// The packets' protocol; for a mark [`Protocol::ANY`], but for what comes to port 0.
     pub protocol: Protocol,
     /// The client's address, masked.
     pub client: IpAddr,

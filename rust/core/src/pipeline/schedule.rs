@@ -138,7 +138,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         flow: &FlowKey,
         towards: IpAddr,
     ) -> Result<(Arc<RealServer>, TemplateId), DropReason> {
-        let key = template_key(service, persistence, flow);
+        let (key, names_port) = template_key(service, persistence, flow);
         if let Some((id, server)) = self.engine.connections.template(&key) {
             let quiesced = self.snapshot.settings.expire_quiescent_template && server.weight() == 0;
             if server.is_available() && !quiesced {
@@ -147,7 +147,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             self.engine.connections.invalidate_template(id);
         }
         let server = self.select(service, flow, towards)?;
-        let port = if key.destination.port == 0 { 0 } else { server.endpoint().port };
+        let port = if names_port { server.endpoint().port } else { 0 };
         let id = self.engine.connections.insert_template(key, &server, port, persistence.timeout, self.now);
         Ok((server, id))
     }
@@ -227,16 +227,19 @@ fn is_on_port(service: &VirtualService, flow: &FlowKey) -> bool {
     service.key().address().ports().contains(&flow.destination.port)
 }
 
-/// Under which name the client is remembered. FTP needs all of a VIP's ports, as does a service of all
-/// ports; the service of a mark all that is marked, and that of a block or a range all of it.
-fn template_key(service: &VirtualService, persistence: &Persistence, flow: &FlowKey) -> TemplateKey {
+/// Under which name the client is remembered, and whether for a port that the server may call otherwise. FTP needs all
+/// of a VIP's ports, as does a service of all ports; the service of a mark all that is marked, and that of a block or a
+/// range all of it. A mark's service has port 0, and like the kernel it takes what comes to that port as what comes to
+/// the port of any other service.
+fn template_key(service: &VirtualService, persistence: &Persistence, flow: &FlowKey) -> (TemplateKey, bool) {
     let client = persistence.group(flow.source.address);
-    if service.key().mark().is_some() || !service.key().is_exact() {
+    let on_port = is_on_port(service, flow);
+    if !service.key().is_exact() || service.key().mark().is_some() && !on_port {
         let ServiceKey { protocol, address: destination, span } = *service.key();
-        return TemplateKey { protocol, client, destination, span };
+        return (TemplateKey { protocol, client, destination, span }, destination.port != 0);
     }
-    let own_port = is_on_port(service, flow) && flow.destination.port != FTP_PORT;
-    let port = if own_port { flow.destination.port } else { 0 };
+    let names_port = on_port && flow.destination.port != FTP_PORT;
+    let port = if names_port { flow.destination.port } else { 0 };
     let destination = Endpoint::new(flow.destination.address, port);
-    TemplateKey { protocol: flow.protocol, client, destination, span: Span::default() }
+    (TemplateKey { protocol: flow.protocol, client, destination, span: Span::default() }, names_port)
 }
