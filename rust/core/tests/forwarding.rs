@@ -3,6 +3,7 @@
 
 use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use fastlvs_core::capture::Capture;
+use fastlvs_core::forward::icmp::{Error, Speaker};
 use fastlvs_core::forward::relay::{self, Quote, Translation};
 use fastlvs_core::forward::{self, Rewrite, Tunnel, answer, gateway, icmp, masquerade, segment, tunnel};
 use fastlvs_core::frame::{ChecksumState, Frame, NextHop, Offload, Segmentation, SegmentationKind};
@@ -12,6 +13,7 @@ use fastlvs_core::packet::{Packet, Parsed, TcpFlags, parse};
 use fastlvs_core::reassembly::{Reassembled, Reassembly};
 use fastlvs_core::service::Encapsulation;
 use fastlvs_core::time::Instant;
+use fastlvs_core::verdict::DropReason;
 use fastlvs_core::wire::checksum::Sum;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -272,6 +274,18 @@ fn reassembled(fragments: &[(InterfaceId, Vec<u8>, Offload)], mtu: usize) -> Vec
     datagram
 }
 
+/// Every kind of error, and what one says that is about a way's MTU.
+fn errors(mtu: u32) -> [Error; 6] {
+    [
+        Error::PORT_UNREACHABLE,
+        Error::HOST_UNREACHABLE,
+        Error::PROTOCOL_UNREACHABLE,
+        Error::TIME_EXCEEDED,
+        Error::REASSEMBLY_TIME_EXCEEDED,
+        Error::too_big(mtu),
+    ]
+}
+
 /// Every kind of tunnel, by the family of its outer header.
 fn tunnels() -> Vec<(bool, Encapsulation)> {
     let both = |encapsulation| [(false, encapsulation), (true, encapsulation)];
@@ -435,14 +449,14 @@ proptest! {
         let frame = sent.frame();
         let packet = read(&frame, Offload::NONE);
         let (from, mut capture) = (packet.destination(), Capture::default());
-        icmp::port_unreachable(&packet, from, 1, &out(1500), &mut capture).unwrap();
-        icmp::host_unreachable(&packet, from, 1, &out(1500), &mut capture).unwrap();
-        icmp::protocol_unreachable(&packet, from, 1, &out(1500), &mut capture).unwrap();
-        icmp::time_exceeded(&packet, from, 1, &out(1500), &mut capture).unwrap();
-        icmp::frag_needed(&packet, from, 1400, 1, &out(1500), &mut capture).unwrap();
-        icmp::reply_frag_needed(&packet, from, 1400, 1, &out(1500), &mut capture).unwrap();
-        answer::as_host(&packet, 1, &out(1500), &mut capture).unwrap();
-        prop_assert_eq!(capture.frames.len(), 7);
+        let out = out(1500);
+        let speaker = Speaker { address: from, identification: 1, out: &out };
+        for error in errors(1400) {
+            icmp::emit(error, &packet, &speaker, &mut capture).unwrap();
+            icmp::emit(error.behind_hop(), &packet, &speaker, &mut capture).unwrap();
+        }
+        answer::as_host(&packet, 1, &out, &mut capture).unwrap();
+        prop_assert_eq!(capture.frames.len(), 2 * errors(1400).len() + 1);
         for (_, frame, _) in &capture.frames {
             judge(&frame[ETHERNET..]);
             let longest = if packet.is_ipv4() { 576 } else { 1280 };
@@ -452,7 +466,8 @@ proptest! {
             // Nobody answers an error in turn.
             if answer.is_icmp_error() {
                 let mut nothing = Capture::default();
-                prop_assert!(icmp::port_unreachable(&answer, from, 1, &out(1500), &mut nothing).is_err());
+                let told = icmp::emit(Error::PORT_UNREACHABLE, &answer, &speaker, &mut nothing);
+                prop_assert_eq!(told, Err(DropReason::NoServer));
                 prop_assert!(nothing.frames.is_empty());
             }
         }
@@ -526,9 +541,10 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
             let tunnel = Tunnel { encapsulation, ..Tunnel::ipip(end.address, end.address, 0) };
             let _ = tunnel::emit(&packet, &tunnel, &out, &mut capture);
         }
-        let _ = icmp::port_unreachable(&packet, end.address, 0, &out, &mut capture);
-        let _ = icmp::frag_needed(&packet, end.address, 1, 0, &out, &mut capture);
-        let _ = icmp::protocol_unreachable(&packet, end.address, 0, &out, &mut capture);
+        let speaker = Speaker { address: end.address, identification: 0, out: &out };
+        for error in errors(1) {
+            let _ = icmp::emit(error.behind_hop(), &packet, &speaker, &mut capture);
+        }
     }
     if let Some(quote) = packet.is_icmp().then(|| Quote::of(&packet)).flatten() {
         for translation in [
@@ -539,7 +555,8 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
             let _ = relay::translate_in_place(&packet, &quote, translation, &mut copy);
             let _ = relay::emit(&packet, &quote, translation, true, &out, &mut capture);
         }
-        let _ = icmp::relayed(&packet, &quote, (3, 3, 0), address(false, 1), 0, &out, &mut capture);
+        let speaker = Speaker { address: address(false, 1), identification: 0, out: &out };
+        let _ = icmp::relay(Error::relayed(3, 3, 0), &packet, &quote, &speaker, &mut capture);
     }
     if let Reassembled::Complete(complete) = Reassembly::default().add(&packet, Instant::ZERO) {
         let _ = parse(&Frame { interface: InterfaceId(1), bytes: complete.bytes(), offload: Offload::NONE });

@@ -3,6 +3,7 @@
 
 use Action::{Answer, Gateway, Masquerade, PortUnreachable, TimeExceeded, Tunnel};
 use fastlvs_core::capture::Capture;
+use fastlvs_core::forward::icmp::Speaker;
 use fastlvs_core::forward::{self, Rewrite, answer, gateway, icmp, masquerade, tunnel};
 use fastlvs_core::frame::{Frame, NextHop, Offload};
 use fastlvs_core::net::InterfaceId;
@@ -215,8 +216,14 @@ fn the_same_bytes_leave() {
                 let tunnel = forward::Tunnel::ipip(source, destination, number);
                 tunnel::emit(&packet, &tunnel, &out, &mut sent)
             }
-            PortUnreachable => icmp::port_unreachable(&packet, packet.destination(), number, &out, &mut sent),
-            TimeExceeded => icmp::time_exceeded(&packet, packet.destination(), number, &out, &mut sent),
+            PortUnreachable | TimeExceeded => {
+                let speaker = Speaker { address: packet.destination(), identification: number, out: &out };
+                let error = match case.does {
+                    TimeExceeded => icmp::Error::TIME_EXCEEDED,
+                    _ => icmp::Error::PORT_UNREACHABLE,
+                };
+                icmp::emit(error, &packet, &speaker, &mut sent).map(drop)
+            }
             Answer => answer::as_host(&packet, number, &out, &mut sent),
         };
         assert_eq!(done, Ok(()), "{}", case.about);

@@ -1,7 +1,7 @@
 //! What a host says. The engine says it for addresses that no kernel holds.
 
 use super::datagram::{Cut, Datagram, Link};
-use super::icmp;
+use super::icmp::{self, Error, Speaker};
 use crate::frame::{Egress, NextHop, Offload};
 use crate::net::{InterfaceId, Mac, Protocol};
 use crate::network::Output;
@@ -70,13 +70,14 @@ pub fn as_host<E: Egress + ?Sized>(
     if many || !whole || !checksum_is_right(packet) {
         return Err(DropReason::HostSilent);
     }
+    let mut tell = |error| {
+        let speaker = Speaker { address: packet.destination(), identification, out };
+        icmp::emit(error, packet, &speaker, egress).map(drop)
+    };
     match (packet.protocol(), packet.tcp(), packet.icmp_type()) {
         (Protocol::TCP, Some(segment), _) => tcp_reset(packet, &segment, out, egress),
         (Protocol::TCP, None, _) => Err(DropReason::HostSilent),
-        (Protocol::UDP, _, _) => {
-            icmp::port_unreachable(packet, packet.destination(), identification, out, egress)
-                .map_err(no_server_to_silent)
-        }
+        (Protocol::UDP, _, _) => tell(Error::PORT_UNREACHABLE.or(DropReason::HostSilent)),
         (_, _, Some(v4::ECHO_REQUEST)) if packet.is_ipv4() => {
             echo_reply(packet, v4::ECHO_REPLY, identification, out, egress)
         }
@@ -86,7 +87,7 @@ pub fn as_host<E: Egress + ?Sized>(
         (_, _, Some(_)) => Err(DropReason::HostSilent),
         // One that could not be walked.
         (extension, ..) if !packet.is_ipv4() && ipv6::is_extension(extension) => Err(DropReason::HostSilent),
-        _ => icmp::protocol_unreachable(packet, packet.destination(), identification, out, egress),
+        _ => tell(Error::PROTOCOL_UNREACHABLE),
     }
 }
 
@@ -211,10 +212,6 @@ fn checksum_is_right(packet: &Packet<'_>) -> bool {
     }
     let pseudo = Sum::pseudo_header(packet.source(), packet.destination(), packet.protocol(), covered.len());
     pseudo.bytes(covered).checksum() == 0
-}
-
-fn no_server_to_silent(reason: DropReason) -> DropReason {
-    if reason == DropReason::NoServer { DropReason::HostSilent } else { reason }
 }
 
 #[cfg(test)]

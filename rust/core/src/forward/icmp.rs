@@ -5,8 +5,7 @@
 //! if that takes less. An aggregate is quoted as it is, its length and its unfinished checksum included, as Linux does: the
 //! sender looks at addresses, ports and sequence number.
 //!
-//! Nobody is told about an ICMP error, a later fragment, or what was sent to many at once: then the
-//! functions return the reason that the packet itself is dropped for.
+//! Nobody is told about an ICMP error, a later fragment, or what was sent to many at once.
 
 use super::datagram::Link;
 use super::decrement_ttl;
@@ -17,10 +16,10 @@ use crate::network::Output;
 use crate::packet::{Fragment, Packet};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
-use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
+use crate::wire::icmp::{self, HEADER, v4, v6};
 use crate::wire::ipv6::Ipv6;
-use crate::wire::{ipv4, ipv6, set_u16, set_u32};
-use std::net::{IpAddr, Ipv4Addr};
+use crate::wire::{ipv4, ipv6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Longest message: what every host can take.
 const LONGEST_V4: usize = 576;
@@ -31,266 +30,218 @@ const TOS: u8 = 0xc0;
 const TOS_KEPT: u8 = 0x1e;
 const TTL: u8 = 64;
 
-/// Nobody serves that port: what a client hears when no real server may be chosen.
-///
-/// # Errors
-/// [`DropReason::NoServer`] when the sender is not to be told, and the egress's own. So for the others.
-pub fn port_unreachable<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let error =
-        Error { v4: (v4::UNREACHABLE, v4::PORT), v6: (v6::UNREACHABLE, v6::PORT), ..Error::default() };
-    error.emit(packet, source, identification, out, egress, DropReason::NoServer)
-}
-
-/// The same for a server's packet that a router was about to send on, and had counted the hop of.
-///
-/// # Errors
-/// [`DropReason::NoConnection`].
-pub fn reply_port_unreachable<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let (v4, v6) = ((v4::UNREACHABLE, v4::PORT), (v6::UNREACHABLE, v6::PORT));
-    let error = Error { v4, v6, hop_counted: true, ..Error::default() };
-    error.emit(packet, source, identification, out, egress, DropReason::NoConnection)
-}
-
-/// There is no way to that host.
-///
-/// # Errors
-/// [`DropReason::NoRoute`].
-pub fn host_unreachable<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let error =
-        Error { v4: (v4::UNREACHABLE, v4::HOST), v6: (v6::UNREACHABLE, v6::ADDRESS), ..Error::default() };
-    error.emit(packet, source, identification, out, egress, DropReason::NoRoute)
-}
-
-/// The host does not speak that protocol, which IPv6 calls a parameter problem.
-///
-/// # Errors
-/// [`DropReason::HostSilent`].
-pub fn protocol_unreachable<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let field = Ipv6::parse(packet.datagram()).map_or(0, |header| header.protocol_field());
-    let error = Error {
-        v4: (v4::UNREACHABLE, v4::PROTOCOL),
-        v6: (v6::PARAMETER_PROBLEM, v6::NEXT_HEADER),
-        rest: field as u32,
-        ..Error::default()
-    };
-    error.emit(packet, source, identification, out, egress, DropReason::HostSilent)
-}
-
-/// The packet's time to live ended here. It is quoted as it came.
-///
-/// # Errors
-/// [`DropReason::TtlExpired`].
-pub fn time_exceeded<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let error = Error { v4: (v4::TIME_EXCEEDED, 0), v6: (v6::TIME_EXCEEDED, 0), ..Error::default() };
-    error.emit(packet, source, identification, out, egress, DropReason::TtlExpired)
-}
-
-/// The rest of the datagram did not come in time, of which `packet` is the first fragment.
-///
-/// # Errors
-/// [`DropReason::Fragment`].
-pub fn reassembly_time_exceeded<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
+/// What a sender is told, and what becomes of its packet where it is not to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    what: What,
     hop_counted: bool,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let (v4, v6) = ((v4::TIME_EXCEEDED, v4::REASSEMBLY), (v6::TIME_EXCEEDED, v6::REASSEMBLY));
-    let error = Error { v4, v6, hop_counted, ..Error::default() };
-    error.emit(packet, source, identification, out, egress, DropReason::Fragment)
+    otherwise: DropReason,
 }
 
-/// The packet may not be cut, and its way to the real server takes no more than `mtu` bytes. The hop is
-/// counted in the quote, because Linux counts it before it looks at the length.
-///
-/// # Errors
-/// [`DropReason::TooBig`].
-pub fn frag_needed<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
-    mtu: u32,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let error = Error { hop_counted: true, ..too_big(packet, mtu) };
-    error.emit(packet, source, identification, out, egress, DropReason::TooBig)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    PortUnreachable,
+    HostUnreachable,
+    ProtocolUnreachable,
+    TimeExceeded,
+    ReassemblyTimeExceeded,
+    TooBig(u32),
+    Relayed(Header),
 }
 
-/// The same for a reply on its way back, which is routed as any packet: Linux looks at the length
-/// first, and quotes it as it came.
-///
-/// # Errors
-/// [`DropReason::TooBig`].
-pub fn reply_frag_needed<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    source: IpAddr,
-    mtu: u32,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    too_big(packet, mtu).emit(packet, source, identification, out, egress, DropReason::TooBig)
-}
-
-/// An error about a packet that `quote` says `packet` quotes, from `source` to that packet's sender: what came
-/// back about a tunnel, told to the client whose packet was in it. Type, code and the header's second word are
-/// the caller's. IPv4 alone.
-///
-/// # Errors
-/// [`DropReason::NoRoute`] when an address is not IPv4, and the egress's own.
-pub fn relayed<E: Egress + ?Sized>(
-    packet: &Packet<'_>,
-    quote: &Quote,
-    (kind, code, rest): (u8, u8, u32),
-    source: IpAddr,
-    identification: u16,
-    out: &Output,
-    egress: &mut E,
-) -> Result<(), DropReason> {
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, quote.flow.source.address) else {
-        return Err(DropReason::NoRoute);
-    };
-    let error = Error { v4: (kind, code), rest, ..Error::default() };
-    let about =
-        About { datagram: &packet.bytes[quote.network..packet.end], tos: quote.tos, count_hop: false };
-    error.emit_v4(&about, (source, destination), identification, &Link::of(packet, out), egress)
-}
-
-/// Length of the error that the functions of this module send about `packet` by `out`, from its IP header on.
-#[must_use]
-pub fn length(packet: &Packet<'_>, out: &Output) -> usize {
-    if packet.is_ipv4() {
-        length_v4(packet.ip_length(), out.mtu)
-    } else {
-        (ipv6::HEADER + HEADER + packet.ip_length()).min(LONGEST_V6)
-    }
-}
-
-/// Length of the error that [`relayed`] sends.
-#[must_use]
-pub fn relayed_length(packet: &Packet<'_>, quote: &Quote, out: &Output) -> usize {
-    length_v4(packet.end - quote.network, out.mtu)
-}
-
-/// Length of an error about `quoted` bytes, by a way that takes `mtu`.
-fn length_v4(quoted: usize, mtu: u32) -> usize {
-    (ipv4::HEADER + HEADER + quoted).min(LONGEST_V4).min(mtu as usize)
-}
-
-fn too_big(packet: &Packet<'_>, mtu: u32) -> Error {
-    // IPv4 has 16 bits for it, behind 16 that are zero.
-    let mtu = if packet.is_ipv4() { mtu.min(u32::from(u16::MAX)) } else { mtu };
-    Error {
-        v4: (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED),
-        v6: (v6::PACKET_TOO_BIG, 0),
-        rest: mtu,
-        ..Error::default()
-    }
-}
-
-/// What a message says.
-#[derive(Clone, Copy, Default)]
-struct Error {
-    /// Type and code.
-    v4: (u8, u8),
-    v6: (u8, u8),
-    /// The header's second word.
+/// The beginning of a message: type, code, and the header's second word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    kind: u8,
+    code: u8,
     rest: u32,
-    /// Whether the quote shows the time to live after this hop.
-    hop_counted: bool,
 }
 
 impl Error {
-    fn emit<E: Egress + ?Sized>(
-        self,
-        packet: &Packet<'_>,
-        source: IpAddr,
-        identification: u16,
-        out: &Output,
-        egress: &mut E,
-        otherwise: DropReason,
-    ) -> Result<(), DropReason> {
-        if !may_be_told(packet) {
-            return Err(otherwise);
+    /// Nobody serves that port: what a client hears when no real server may be chosen.
+    pub const PORT_UNREACHABLE: Self = Self::new(What::PortUnreachable, DropReason::NoServer);
+    /// There is no way to that host.
+    pub const HOST_UNREACHABLE: Self = Self::new(What::HostUnreachable, DropReason::NoRoute);
+    /// The host does not speak that protocol, which IPv6 calls a parameter problem.
+    pub const PROTOCOL_UNREACHABLE: Self = Self::new(What::ProtocolUnreachable, DropReason::HostSilent);
+    /// The packet's time to live ended here.
+    pub const TIME_EXCEEDED: Self = Self::new(What::TimeExceeded, DropReason::TtlExpired);
+    /// The rest of a datagram did not come in time, of which the packet is the first fragment.
+    pub const REASSEMBLY_TIME_EXCEEDED: Self = Self::new(What::ReassemblyTimeExceeded, DropReason::Fragment);
+
+    /// The packet may not be cut, and its way takes no more than `mtu` bytes.
+    #[must_use]
+    pub const fn too_big(mtu: u32) -> Self {
+        Self::new(What::TooBig(mtu), DropReason::TooBig)
+    }
+
+    /// Somebody else's IPv4 error: type, code and the header's second word.
+    #[must_use]
+    pub const fn relayed(kind: u8, code: u8, rest: u32) -> Self {
+        Self::new(What::Relayed(Header { kind, code, rest }), DropReason::NoRoute)
+    }
+
+    /// The same where the hop was counted before: the quote shows the time to live after it.
+    #[must_use]
+    pub const fn behind_hop(self) -> Self {
+        Self { hop_counted: true, ..self }
+    }
+
+    /// The same, about a packet that is dropped for another `reason` where its sender is not to be told.
+    #[must_use]
+    pub const fn or(self, reason: DropReason) -> Self {
+        Self { otherwise: reason, ..self }
+    }
+
+    /// What the packet is dropped for where its sender is not to be told.
+    #[must_use]
+    pub const fn otherwise(self) -> DropReason {
+        self.otherwise
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.what {
+            What::PortUnreachable => "port unreachable",
+            What::HostUnreachable => "host unreachable",
+            What::ProtocolUnreachable => "protocol unreachable",
+            What::TimeExceeded | What::ReassemblyTimeExceeded => "time exceeded",
+            What::TooBig(_) => "fragmentation needed",
+            What::Relayed(_) => "another's error",
         }
-        // A quote may end inside a long chain of extension headers, never inside an IPv4 header.
-        let count_hop = self.hop_counted && packet.ttl > 0;
-        let about = About { datagram: packet.datagram(), tos: packet.tos, count_hop };
-        let link = Link::of(packet, out);
-        match (source, packet.source()) {
+    }
+
+    const fn new(what: What, otherwise: DropReason) -> Self {
+        Self { what, hop_counted: false, otherwise }
+    }
+
+    fn header_v4(self) -> Header {
+        let (kind, code, rest) = match self.what {
+            What::PortUnreachable => (v4::UNREACHABLE, v4::PORT, 0),
+            What::HostUnreachable => (v4::UNREACHABLE, v4::HOST, 0),
+            What::ProtocolUnreachable => (v4::UNREACHABLE, v4::PROTOCOL, 0),
+            What::TimeExceeded => (v4::TIME_EXCEEDED, 0, 0),
+            What::ReassemblyTimeExceeded => (v4::TIME_EXCEEDED, v4::REASSEMBLY, 0),
+            // 16 bits are for it, behind 16 that are zero.
+            What::TooBig(mtu) => (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED, mtu.min(u32::from(u16::MAX))),
+            What::Relayed(header) => return header,
+        };
+        Header { kind, code, rest }
+    }
+
+    /// `None` for what only IPv4 has.
+    fn header_v6(self, about: &About<'_>) -> Option<Header> {
+        let (kind, code, rest) = match self.what {
+            What::PortUnreachable => (v6::UNREACHABLE, v6::PORT, 0),
+            What::HostUnreachable => (v6::UNREACHABLE, v6::ADDRESS, 0),
+            What::ProtocolUnreachable => {
+                let field = Ipv6::parse(about.datagram).map_or(0, |header| header.protocol_field());
+                (v6::PARAMETER_PROBLEM, v6::NEXT_HEADER, field as u32)
+            }
+            What::TimeExceeded => (v6::TIME_EXCEEDED, 0, 0),
+            What::ReassemblyTimeExceeded => (v6::TIME_EXCEEDED, v6::REASSEMBLY, 0),
+            What::TooBig(mtu) => (v6::PACKET_TOO_BIG, 0, mtu),
+            What::Relayed(_) => return None,
+        };
+        Some(Header { kind, code, rest })
+    }
+}
+
+/// Who tells, and by which way.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker<'a> {
+    /// The message's source.
+    pub address: IpAddr,
+    /// Its IP identification.
+    pub identification: u16,
+    /// The way to who is told.
+    pub out: &'a Output,
+}
+
+/// Tells the sender of `packet`; returns the message's length, from its IP header on.
+///
+/// # Errors
+/// [`Error::otherwise`] when the sender is not to be told, [`DropReason::TooBig`] when the way takes no message, and the
+/// egress's own.
+pub fn emit<E: Egress + ?Sized>(
+    error: Error,
+    packet: &Packet<'_>,
+    speaker: &Speaker<'_>,
+    egress: &mut E,
+) -> Result<usize, DropReason> {
+    if !may_be_told(packet) {
+        return Err(error.otherwise);
+    }
+    let about =
+        About { datagram: packet.datagram(), tos: packet.tos, ttl: packet.ttl, sender: packet.source() };
+    about.emit(error, packet, speaker, egress)
+}
+
+/// Tells the sender of the packet that `quote` says `packet` quotes: what came back about a tunnel, told to the client
+/// whose packet was in it. IPv4 alone. Returns the message's length, from its IP header on.
+///
+/// # Errors
+/// As [`emit`]'s; nobody needs not to be told.
+pub fn relay<E: Egress + ?Sized>(
+    error: Error,
+    packet: &Packet<'_>,
+    quote: &Quote,
+    speaker: &Speaker<'_>,
+    egress: &mut E,
+) -> Result<usize, DropReason> {
+    let datagram = &packet.bytes[quote.network..packet.end];
+    let about = About { datagram, tos: quote.tos, ttl: 0, sender: quote.flow.source.address };
+    about.emit(error, packet, speaker, egress)
+}
+
+/// The packet that a message is about.
+struct About<'a> {
+    /// From its IP header on.
+    datagram: &'a [u8],
+    tos: u8,
+    ttl: u8,
+    /// Who is told.
+    sender: IpAddr,
+}
+
+impl About<'_> {
+    /// Sends the message, as an answer to `packet`.
+    fn emit<E: Egress + ?Sized>(
+        &self,
+        error: Error,
+        packet: &Packet<'_>,
+        speaker: &Speaker<'_>,
+        egress: &mut E,
+    ) -> Result<usize, DropReason> {
+        let link = Link::of(packet, speaker.out);
+        match (speaker.address, self.sender) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                self.emit_v4(&about, (source, destination), identification, &link, egress)
+                self.emit_v4(error, (source, destination), speaker.identification, &link, egress)
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let quote = packet.ip_length().min(LONGEST_V6 - ipv6::HEADER - HEADER);
-                let header = ipv6::Fields {
-                    traffic_class: 0,
-                    payload_length: (HEADER + quote) as u16,
-                    protocol: Protocol::ICMPV6,
-                    hop_limit: TTL,
-                    source,
-                    destination,
-                };
-                let pseudo =
-                    Sum::pseudo_header(source.into(), destination.into(), Protocol::ICMPV6, HEADER + quote);
-                let length = ipv6::HEADER + HEADER + quote;
-                link.emit(length, Offload::NONE, egress, |reply| {
-                    let (ip, message) = reply.split_at_mut(ipv6::HEADER);
-                    header.write(ip);
-                    self.write(self.v6, &about, message, pseudo);
-                })
+                self.emit_v6(error, (source, destination), &link, egress)
             }
-            _ => Err(otherwise),
+            _ => Err(error.otherwise),
         }
     }
 
     fn emit_v4<E: Egress + ?Sized>(
-        self,
-        about: &About<'_>,
+        &self,
+        error: Error,
         (source, destination): (Ipv4Addr, Ipv4Addr),
         identification: u16,
         link: &Link<'_>,
         egress: &mut E,
-    ) -> Result<(), DropReason> {
-        let length = length_v4(about.datagram.len(), link.mtu());
-        if length < ipv4::HEADER + HEADER + ipv4::HEADER.min(about.datagram.len()) {
+    ) -> Result<usize, DropReason> {
+        let room = LONGEST_V4.min(link.mtu() as usize);
+        let length = (ipv4::HEADER + HEADER + self.datagram.len()).min(room);
+        // A quote never ends inside an IPv4 header.
+        if length < ipv4::HEADER + HEADER + ipv4::HEADER.min(self.datagram.len()) {
             return Err(DropReason::TooBig);
         }
         let header = ipv4::Fields {
-            tos: TOS | about.tos & TOS_KEPT,
+            tos: TOS | self.tos & TOS_KEPT,
             total_length: length as u16,
             identification,
             fragment: 0,
@@ -302,32 +253,49 @@ impl Error {
         link.emit(length, Offload::NONE, egress, |reply| {
             let (ip, message) = reply.split_at_mut(ipv4::HEADER);
             header.write(ip);
-            self.write(self.v4, about, message, Sum::ZERO);
-        })
+            self.write(error, error.header_v4(), message, Sum::ZERO);
+        })?;
+        Ok(length)
+    }
+
+    fn emit_v6<E: Egress + ?Sized>(
+        &self,
+        error: Error,
+        (source, destination): (Ipv6Addr, Ipv6Addr),
+        link: &Link<'_>,
+        egress: &mut E,
+    ) -> Result<usize, DropReason> {
+        let Some(message_header) = error.header_v6(self) else { return Err(error.otherwise) };
+        // A quote may end inside a long chain of extension headers.
+        let quote = self.datagram.len().min(LONGEST_V6 - ipv6::HEADER - HEADER);
+        let header = ipv6::Fields {
+            traffic_class: 0,
+            payload_length: (HEADER + quote) as u16,
+            protocol: Protocol::ICMPV6,
+            hop_limit: TTL,
+            source,
+            destination,
+        };
+        let pseudo = Sum::pseudo_header(source.into(), destination.into(), Protocol::ICMPV6, HEADER + quote);
+        let length = ipv6::HEADER + HEADER + quote;
+        link.emit(length, Offload::NONE, egress, |reply| {
+            let (ip, message) = reply.split_at_mut(ipv6::HEADER);
+            header.write(ip);
+            self.write(error, message_header, message, pseudo);
+        })?;
+        Ok(length)
     }
 
     /// Fills `message` with header and as much of the packet as there is room for.
-    fn write(self, (kind, code): (u8, u8), about: &About<'_>, message: &mut [u8], pseudo: Sum) {
-        let (header, quote) = message.split_at_mut(HEADER);
-        header[0] = kind;
-        header[1] = code;
-        set_u16(header, CHECKSUM, 0);
-        set_u32(header, 4, self.rest);
-        quote.copy_from_slice(&about.datagram[..quote.len()]);
-        if about.count_hop {
+    fn write(&self, error: Error, header: Header, message: &mut [u8], pseudo: Sum) {
+        let quote = &mut message[HEADER..];
+        quote.copy_from_slice(&self.datagram[..quote.len()]);
+        if error.hop_counted && self.ttl > 0 {
             decrement_ttl(quote);
         }
-        let checksum = pseudo.bytes(message).checksum();
-        set_u16(message, CHECKSUM, checksum);
+        icmp::write_header(header.kind, header.code, header.rest, message);
+        icmp::set_checksum(message, pseudo);
     }
-}
-
-/// The packet that a message is about.
-struct About<'a> {
-    datagram: &'a [u8],
-    tos: u8,
-    /// Whether the quote shows the time to live after this hop.
-    count_hop: bool,
 }
 
 /// Whether an error about `packet` may be sent at all.
@@ -349,6 +317,12 @@ mod tests {
     use crate::capture::Capture;
     use crate::forward::testing::{PING, out, packet};
     use crate::net::{InterfaceId, Mac};
+    use crate::wire::set_u16;
+
+    /// Whom the packet was sent to.
+    fn speaker<'a>(packet: &Packet<'_>, out: &'a Output) -> Speaker<'a> {
+        Speaker { address: packet.destination(), identification: 1, out }
+    }
 
     #[test]
     fn nobody_is_told_about_errors_fragments_and_groups() {
@@ -369,11 +343,14 @@ mod tests {
         ];
         let (out, mut sent) = (out(InterfaceId(7), 1500), Capture::default());
         for (name, packet) in cases {
-            let told = port_unreachable(&packet, ping.destination(), 1, &out, &mut sent);
+            let told = emit(Error::PORT_UNREACHABLE, &packet, &speaker(&ping, &out), &mut sent);
             assert_eq!(told, Err(DropReason::NoServer), "{name}");
+            let error = Error::PORT_UNREACHABLE.or(DropReason::NoConnection);
+            let told = emit(error, &packet, &speaker(&ping, &out), &mut sent);
+            assert_eq!(told, Err(DropReason::NoConnection), "{name}");
         }
         assert!(sent.frames.is_empty());
-        assert_eq!(host_unreachable(&ping, ping.destination(), 1, &out, &mut sent), Ok(()));
+        assert_eq!(emit(Error::HOST_UNREACHABLE, &ping, &speaker(&ping, &out), &mut sent), Ok(56));
     }
 
     #[test]
@@ -384,9 +361,8 @@ mod tests {
         let long = packet(&long);
         for (mtu, length) in [(1500, 576), (576, 576), (552, 552), (68, 68)] {
             let (out, mut sent) = (out(InterfaceId(7), mtu), Capture::default());
-            port_unreachable(&long, long.destination(), 1, &out, &mut sent).unwrap();
-            assert_eq!(sent.frames[0].1.len(), 14 + length, "MTU {mtu}");
-            assert_eq!(super::length(&long, &out), length, "MTU {mtu}");
+            let told = emit(Error::PORT_UNREACHABLE, &long, &speaker(&long, &out), &mut sent);
+            assert_eq!((told, sent.frames[0].1.len()), (Ok(length), 14 + length), "MTU {mtu}");
         }
     }
 
@@ -395,8 +371,8 @@ mod tests {
         let ping = packet(&PING);
         let (out, mut sent) = (out(InterfaceId(7), 1500), Capture::default());
         let ping = Packet { tos: 0xff, ..ping };
-        frag_needed(&ping, ping.destination(), 1480, 1, &out, &mut sent).unwrap();
-        reply_frag_needed(&ping, ping.destination(), 70_000, 1, &out, &mut sent).unwrap();
+        emit(Error::too_big(1480).behind_hop(), &ping, &speaker(&ping, &out), &mut sent).unwrap();
+        emit(Error::too_big(70_000), &ping, &speaker(&ping, &out), &mut sent).unwrap();
         let quoted = |number: usize| &sent.frames[number].1[42..];
         assert_eq!((quoted(0)[8], quoted(1)[8]), (PING[22] - 1, PING[22]));
         assert_eq!(Sum::ZERO.bytes(&quoted(0)[..20]).checksum(), 0);

@@ -1,8 +1,10 @@
 //! The director's own host: what is left to it, what is translated to it, and what is said in its stead for
 //! addresses that it does not hold.
 
+use super::refuse::Sender;
 use super::{Origin, Passage, too_big};
 use crate::conn::SctpEvent;
+use crate::forward::icmp::Error;
 use crate::forward::relay::{self, Quote, Translation};
 use crate::forward::{Rewrite, answer, masquerade};
 use crate::frame::Egress;
@@ -39,7 +41,12 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let way = self.network().path(packet.destination());
         let told =
             way != Some(Path::Local) && !self.is_refused(packet, way) && self.is_unwanted_reply(packet);
-        if told { self.reply_unwanted(packet) } else { self.leave_to_host(packet) }
+        if !told {
+            return self.leave_to_host(packet);
+        }
+        // A router was about to send it on, and had counted the hop.
+        let error = Error::PORT_UNREACHABLE.behind_hop().or(DropReason::NoConnection);
+        self.refuse(packet, Sender::Server, error)
     }
 
     /// Whether a masqueraded server is to be told that a packet of its, no reply of a connection, is for one of the

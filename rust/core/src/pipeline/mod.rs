@@ -17,6 +17,7 @@ mod schedule;
 
 use crate::conn::{ConnectionId, ConnectionTable, ConnectionView, Event, Found, NEXT_TICK, Rules};
 use crate::counters::Counters;
+use crate::forward::icmp::Error;
 use crate::forward::relay::{Quote, Translation};
 use crate::forward::{self, Rewrite, Tunnel, fits, gateway, masquerade, tunnel};
 use crate::frame::{Egress, Frame};
@@ -34,6 +35,7 @@ use crate::wire::ipv6;
 use defence::{Defences, Lots};
 pub use host_frame::ForHost;
 use host_frame::HostFrame;
+use refuse::Sender;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -293,7 +295,8 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             return self.outbound(packet, found);
         }
         if self.is_unwanted_here(packet) {
-            return self.port_unreachable(packet, DropReason::NoConnection);
+            let error = Error::PORT_UNREACHABLE.or(DropReason::NoConnection);
+            return self.refuse(packet, Sender::Client, error);
         }
         if let Some(found) = found {
             match self.still_holds(packet, found) {
@@ -328,10 +331,10 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
                 return self.deliver(packet, server, about);
             }
             Some(Path::Local) => return self.leave_to_host(packet),
-            None => return self.host_unreachable(packet),
+            None => return self.refuse(packet, Sender::Client, Error::HOST_UNREACHABLE),
         };
         if packet.ttl <= 1 {
-            return self.ttl_expired(packet);
+            return self.refuse(packet, Sender::Client, Error::TIME_EXCEEDED);
         }
         let limit = match method {
             Method::Tunneling => output.mtu.saturating_sub(tunnel::overhead(server.address, encapsulation)),
@@ -343,7 +346,8 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         let path_mtu_discovery = self.snapshot.settings.pmtu_disc;
         let judged = path_mtu_discovery || method != Method::Tunneling || !packet.is_ipv4();
         if judged && too_big(packet, limit) {
-            return self.too_big(packet, limit);
+            // Linux counts the hop before it looks at the length.
+            return self.refuse(packet, Sender::Client, Error::too_big(limit).behind_hop());
         }
         let sent = match (method, about) {
             (Method::Masquerading, Some(quote)) => {
@@ -399,10 +403,10 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
             None => return self.leave_to_host(packet),
         };
         if self.origin == Origin::Wire && packet.ttl <= 1 {
-            return self.reply_ttl_expired(packet);
+            return self.refuse(packet, Sender::Server, Error::TIME_EXCEEDED);
         }
         if self.origin == Origin::Wire && too_big(packet, output.mtu) {
-            return self.reply_too_big(packet, output.mtu);
+            return self.refuse(packet, Sender::Server, Error::too_big(output.mtu));
         }
         if packet.cut_short {
             return Verdict::Drop(packet.cut_reason());

@@ -1,17 +1,17 @@
 //! Telling a sender why its packet ends here, in whose name, by which way.
 
 use super::Passage;
-use crate::forward::icmp;
+use crate::forward::icmp::{self, Error, Speaker};
 use crate::frame::Egress;
 use crate::network::{Output, Path};
 use crate::packet::Packet;
 use crate::trace::{Stage, Trace};
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::Verdict;
 use std::net::IpAddr;
 
 /// Whose packet is refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sender {
+pub(super) enum Sender {
     /// A client's, which asked for an address that the engine answers for.
     Client,
     /// A server's on its way through.
@@ -19,103 +19,33 @@ enum Sender {
 }
 
 impl<E: Egress, T: Trace> Passage<'_, E, T> {
-    /// Nobody serves there; dropped for `reason` if the sender cannot be told.
-    pub(super) fn port_unreachable(&mut self, packet: &Packet<'_>, reason: DropReason) -> Verdict {
-        self.refuse(packet, Sender::Client, "port unreachable", reason, |this, source, way_back| {
-            icmp::port_unreachable(packet, source, this.identification(), way_back, this.egress)
-        })
-    }
-
-    /// The same for a server's packet of no connection (`nat_icmp_send`).
-    pub(super) fn reply_unwanted(&mut self, packet: &Packet<'_>) -> Verdict {
-        let reason = DropReason::NoConnection;
-        self.refuse(packet, Sender::Server, "port unreachable", reason, |this, source, way_back| {
-            icmp::reply_port_unreachable(packet, source, this.identification(), way_back, this.egress)
-        })
-    }
-
-    /// There is no way to the real server.
-    pub(super) fn host_unreachable(&mut self, packet: &Packet<'_>) -> Verdict {
-        let reason = DropReason::NoRoute;
-        self.refuse(packet, Sender::Client, "host unreachable", reason, |this, source, way_back| {
-            icmp::host_unreachable(packet, source, this.identification(), way_back, this.egress)
-        })
-    }
-
-    /// A client's packet may not live any longer.
-    pub(super) fn ttl_expired(&mut self, packet: &Packet<'_>) -> Verdict {
-        self.time_exceeded(packet, Sender::Client)
-    }
-
-    /// A server's packet may not live any longer.
-    pub(super) fn reply_ttl_expired(&mut self, packet: &Packet<'_>) -> Verdict {
-        self.time_exceeded(packet, Sender::Server)
-    }
-
-    fn time_exceeded(&mut self, packet: &Packet<'_>, sender: Sender) -> Verdict {
-        self.refuse(packet, sender, "time exceeded", DropReason::TtlExpired, |this, source, way_back| {
-            icmp::time_exceeded(packet, source, this.identification(), way_back, this.egress)
-        })
-    }
-
-    /// A client's packet may be no longer than `limit`.
-    pub(super) fn too_big(&mut self, packet: &Packet<'_>, limit: u32) -> Verdict {
-        let reason = DropReason::TooBig;
-        self.refuse(packet, Sender::Client, "fragmentation needed", reason, |this, source, way_back| {
-            icmp::frag_needed(packet, source, limit, this.identification(), way_back, this.egress)
-        })
-    }
-
-    /// A server's packet may be no longer than `limit`.
-    pub(super) fn reply_too_big(&mut self, packet: &Packet<'_>, limit: u32) -> Verdict {
-        let reason = DropReason::TooBig;
-        self.refuse(packet, Sender::Server, "fragmentation needed", reason, |this, source, way_back| {
-            icmp::reply_frag_needed(packet, source, limit, this.identification(), way_back, this.egress)
-        })
-    }
-
     /// The rest of a datagram has not come: its sender is told, about the first fragment. Those of IPv4 that only pass
     /// through are gathered where a router has counted the hop.
     pub(super) fn too_late(&mut self, first: &Packet<'_>) -> Verdict {
-        let local = self.network().path(first.destination()) == Some(Path::Local);
-        let sender = if local { Sender::Client } else { Sender::Server };
-        let hop_counted = !local && first.is_ipv4();
-        let reason = DropReason::Fragment;
-        self.refuse(first, sender, "time exceeded", reason, |this, source, way_back| {
-            icmp::reassembly_time_exceeded(
-                first,
-                source,
-                hop_counted,
-                this.identification(),
-                way_back,
-                this.egress,
-            )
-        })
+        let late = Error::REASSEMBLY_TIME_EXCEEDED;
+        if self.network().path(first.destination()) == Some(Path::Local) {
+            return self.refuse(first, Sender::Client, late);
+        }
+        let late = if first.is_ipv4() { late.behind_hop() } else { late };
+        self.refuse(first, Sender::Server, late)
     }
 
-    /// Tells the sender why its packet ends here, by the way back to it; drops for `reason` when it
-    /// cannot be told.
-    fn refuse(
-        &mut self,
-        packet: &Packet<'_>,
-        sender: Sender,
-        what: &'static str,
-        reason: DropReason,
-        answer: impl FnOnce(&mut Self, IpAddr, &Output) -> Result<(), DropReason>,
-    ) -> Verdict {
+    /// Tells the sender why its packet ends here, by the way back to it; drops it where it cannot be told.
+    pub(super) fn refuse(&mut self, packet: &Packet<'_>, sender: Sender, error: Error) -> Verdict {
         let Some(way_back) = self.way_back(packet.source()) else {
-            return Verdict::Drop(reason);
+            return Verdict::Drop(error.otherwise());
         };
-        let Some(source) = self.speaker(packet, sender, &way_back) else {
-            return Verdict::Drop(reason);
+        let Some(address) = self.speaker(packet, sender, &way_back) else {
+            return Verdict::Drop(error.otherwise());
         };
-        match answer(self, source, &way_back) {
-            Ok(()) => {
-                self.trace.stage(&Stage::Answer { what });
-                self.count_error_about(packet, &way_back);
+        let speaker = Speaker { address, identification: self.identification(), out: &way_back };
+        match icmp::emit(error, packet, &speaker, self.egress) {
+            Ok(length) => {
+                self.trace.stage(&Stage::Answer { what: error.name() });
+                self.count_error_about(packet, length);
                 Verdict::Reply
             }
-            Err(_) => Verdict::Drop(reason),
+            Err(_) => Verdict::Drop(error.otherwise()),
         }
     }
 
@@ -136,13 +66,13 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         }
     }
 
-    /// An error that the director sends leaves as all that its host sends: one about a client's packet counts
-    /// as sent to the client, where the reply would bear the same addresses (DR and TUN).
-    fn count_error_about(&self, packet: &Packet<'_>, way_back: &Output) {
+    /// An error that the director sends, `length` bytes long, leaves as all that its host sends: one about a client's
+    /// packet counts as sent to the client, where the reply would bear the same addresses (DR and TUN).
+    fn count_error_about(&self, packet: &Packet<'_>, length: usize) {
         if let Some(found) = self.engine.connections.find(&packet.connection_flow().reversed())
             && found.outbound
         {
-            self.count(found, icmp::length(packet, way_back));
+            self.count(found, length);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{LEAST_TUNNEL_V6, Origin, Passage};
 use crate::conn::Found;
-use crate::forward::icmp;
+use crate::forward::icmp::{self, Error, Speaker};
 use crate::forward::relay::{self, Quote, Translation};
 use crate::forward::tunnel;
 use crate::frame::Egress;
@@ -146,14 +146,15 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         let Some(way_back) = self.way_back(inner.flow.source.address) else {
             return Some(Verdict::Drop(DropReason::NoRoute));
         };
-        let identification = self.identification();
-        let what = (kind, code, rest);
-        let sent = icmp::relayed(packet, &inner, what, asked, identification, &way_back, self.egress);
+        let speaker = Speaker { address: asked, identification: self.identification(), out: &way_back };
+        let sent = icmp::relay(Error::relayed(kind, code, rest), packet, &inner, &speaker, self.egress);
         // Linux counts the client's packet that came back, and then the error that it becomes.
         let to_client = Found { outbound: true, ..found };
         self.count(to_client, packet.end - inner.network);
-        self.count(to_client, icmp::relayed_length(packet, &inner, &way_back));
-        Some(self.sent(sent, &way_back))
+        if let Ok(length) = sent {
+            self.count(to_client, length);
+        }
+        Some(self.sent(sent.map(drop), &way_back))
     }
 
     /// Remembers what a router said about the way to the server at `address`; returns what that leaves for a packet

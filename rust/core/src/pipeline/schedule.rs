@@ -1,8 +1,10 @@
 //! The half of the decision that is about connections: what a known one means for its packet, and how a
 //! packet without one starts one.
 
+use super::refuse::Sender;
 use super::{Passage, Snapshot};
 use crate::conn::{Connection, Found, SctpEvent, SctpState, State, TcpState, TemplateId, TemplateKey};
+use crate::forward::icmp::Error;
 use crate::frame::Egress;
 use crate::net::{Endpoint, FlowKey, Protocol};
 use crate::packet::Packet;
@@ -64,7 +66,7 @@ impl<'a, E: Egress, T: Trace> Passage<'a, E, T> {
         match self.admit(service, &packet.flow, packet.destination()) {
             Ok(admitted) => self.while_admitted(admitted, |this, found| this.inbound(packet, found)),
             Err(DropReason::NoServer) if is_ftp_by_chance(service, packet) => self.leave_to_host(packet),
-            Err(DropReason::NoServer) => self.port_unreachable(packet, DropReason::NoServer),
+            Err(DropReason::NoServer) => self.refuse(packet, Sender::Client, Error::PORT_UNREACHABLE),
             Err(reason) => Verdict::Drop(reason),
         }
     }

@@ -1,9 +1,30 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): types, codes and which of them are errors.
 
+use super::checksum::Sum;
+use super::{set_u16, set_u32};
+
 /// Length of the header in front of what an error quotes, or of an echo's data.
 pub const HEADER: usize = 8;
+const TYPE: usize = 0;
+const CODE: usize = 1;
 /// Where the checksum stands.
 pub const CHECKSUM: usize = 2;
+/// Where the header's second word stands: what the type makes of it.
+const REST: usize = 4;
+
+/// Writes a message's header, the checksum 0 for now.
+pub fn write_header(kind: u8, code: u8, rest: u32, message: &mut [u8]) {
+    message[TYPE] = kind;
+    message[CODE] = code;
+    set_u16(message, CHECKSUM, 0);
+    set_u32(message, REST, rest);
+}
+
+/// Sums a message whose checksum is 0 so far; `pseudo` is the sum of ICMPv6's pseudo-header.
+pub fn set_checksum(message: &mut [u8], pseudo: Sum) {
+    let checksum = pseudo.bytes(message).checksum();
+    set_u16(message, CHECKSUM, checksum);
+}
 
 /// ICMP for IPv4.
 pub mod v4 {
