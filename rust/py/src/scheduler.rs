@@ -147,7 +147,7 @@ impl Scheduler for PythonScheduler {
         asked.flatten().unwrap_or_else(|| self.fall_back(request, &servers))
     }
 
-    fn successor(self: Arc<Self>, _: ServerEvent, _: scheduler::Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, _: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         self
     }
 }

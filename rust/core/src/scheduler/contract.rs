@@ -66,20 +66,20 @@ impl From<Option<usize>> for Selection {
     }
 }
 
-/// What happened to the list of servers. The list given beside it is the one after the event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerEvent {
+/// What happened to the list of servers.
+#[derive(Clone, Copy, Debug)]
+pub enum ServerEvent<'a> {
     /// A server was put at the head of the list.
-    Added(ServerId),
+    Added(&'a RealServer),
     /// A server was taken out; `predecessor` stood before it (`None`: it was the head).
     Removed {
         /// Who was taken out.
-        server: ServerId,
+        server: &'a RealServer,
         /// Who stood before it.
         predecessor: Option<ServerId>,
     },
     /// A server's weight or thresholds changed.
-    Edited(ServerId),
+    Edited(&'a RealServer),
 }
 
 /// Chooses real servers. Implementations are shared by all workers and must not block.
@@ -90,12 +90,13 @@ pub trait Scheduler: Debug + Send + Sync {
     /// Chooses a server for a new connection.
     fn select(&self, request: &Request<'_>, servers: Servers<'_>) -> Selection;
 
-    /// The scheduler of the next snapshot, after `event`, for the list `servers`. It shares the
-    /// mutable state with this one; one that keeps nothing about the list returns itself.
-    fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler>;
+    /// The scheduler of the next snapshot, after `event`. It shares the mutable state with this one; one that keeps
+    /// nothing about the list returns itself. A change may consist of many events, so what follows from the whole
+    /// list is not computed here.
+    fn successor(self: Arc<Self>, event: ServerEvent<'_>) -> Arc<dyn Scheduler>;
 
     /// The scheduler that follows after the last event of a change, for the list that the change leaves; `None`: this
-    /// one. What is costly to compute from the list is computed here, once: nobody chooses between the first event of a
+    /// one. What is computed from the list is computed here, once: nobody chooses between the first event of a
     /// change and this.
     fn settled(&self, _servers: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
         None

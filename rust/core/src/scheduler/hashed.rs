@@ -28,7 +28,9 @@ pub(super) enum By {
 #[derive(Debug)]
 pub(super) struct Hashed {
     by: By,
-    buckets: Vec<usize>,
+    buckets: Arc<[usize]>,
+    /// Whether the list has changed since the table was made.
+    is_stale: bool,
 }
 
 impl Hashed {
@@ -47,7 +49,7 @@ impl Hashed {
             let share = if by == By::Source { server.weight().max(1) } else { 1 };
             std::iter::repeat_n(place, share as usize)
         });
-        Self { by, buckets: shares.cycle().take(BUCKETS).collect() }
+        Self { by, buckets: shares.cycle().take(BUCKETS).collect(), is_stale: false }
     }
 }
 
@@ -73,11 +75,16 @@ impl Scheduler for Hashed {
         offsets.map(|offset| (offset + hash) % BUCKETS).find_map(usable).into()
     }
 
-    fn successor(self: Arc<Self>, event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         match (self.by, event) {
             (By::Destination, ServerEvent::Edited(_)) => self,
-            (by, _) => Arc::new(Self::new(by, servers)),
+            _ if self.is_stale => self,
+            (by, _) => Arc::new(Self { by, buckets: Arc::clone(&self.buckets), is_stale: true }),
         }
+    }
+
+    fn settled(&self, servers: Servers<'_>) -> Option<Arc<dyn Scheduler>> {
+        self.is_stale.then(|| Arc::new(Self::new(self.by, servers)) as _)
     }
 }
 

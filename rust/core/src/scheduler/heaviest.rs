@@ -37,7 +37,7 @@ impl Scheduler for Heaviest {
         best.map(|(place, _)| place).into()
     }
 
-    fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, _event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         self
     }
 }

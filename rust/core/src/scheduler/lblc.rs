@@ -65,7 +65,7 @@ impl Scheduler for LocalityBased {
         Selection::Server(place)
     }
 
-    fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, _event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         self
     }
 

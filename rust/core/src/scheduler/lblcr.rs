@@ -102,7 +102,7 @@ impl Scheduler for LocalityReplicated {
         })
     }
 
-    fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, _event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         self
     }
 

@@ -131,7 +131,7 @@ impl Scheduler for Maglev {
         (0..SLOTS).map(|k| slot((k + first) % SLOTS)).find_map(usable).into()
     }
 
-    fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, _event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         if self.is_stale {
             self
         } else {
@@ -193,7 +193,7 @@ mod tests {
         };
         assert_eq!(asked(&*mh, false), 0);
         list[0].set_weight(0);
-        let mh = mh.successor(ServerEvent::Edited(ServerId(2)), &list).settled(&list).unwrap();
+        let mh = mh.successor(ServerEvent::Edited(&list[0])).settled(&list).unwrap();
         assert_eq!((asked(&*mh, false), asked(&*mh, true)), (-1, 1));
     }
 }

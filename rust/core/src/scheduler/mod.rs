@@ -16,6 +16,7 @@ mod locality;
 mod maglev;
 mod rr;
 mod twos;
+mod weights;
 mod wrr;
 
 pub use contract::{Flow, Request, Scheduler, SchedulerFlags, Selection, ServerEvent, Servers};
@@ -51,6 +52,12 @@ pub fn named(name: &str, servers: Servers<'_>, ipv6: bool, now: Instant) -> Opti
         "lblcr" => Arc::new(lblcr::LocalityReplicated::new(now)),
         _ => return None,
     })
+}
+
+/// Has a scheduler hear of an event. What it has of the list is changed in place where nobody shares it.
+pub(crate) fn tell(scheduler: &mut Arc<dyn Scheduler>, event: ServerEvent<'_>) {
+    let nobody: Arc<dyn Scheduler> = Arc::new(heaviest::Heaviest::Failover);
+    *scheduler = std::mem::replace(scheduler, nobody).successor(event);
 }
 
 #[cfg(test)]

@@ -44,11 +44,11 @@ impl Scheduler for RoundRobin {
         }
     }
 
-    fn successor(self: Arc<Self>, event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         if let ServerEvent::Removed { server, predecessor } = event {
             let predecessor = predecessor.map_or(BEFORE_HEAD, |p| p.0);
             // Only when the pointer stands there: another worker may have moved it on.
-            let _ = self.last.compare_exchange(server.0, predecessor, Release, Relaxed);
+            let _ = self.last.compare_exchange(server.id().0, predecessor, Release, Relaxed);
         }
         self
     }
@@ -71,9 +71,8 @@ mod tests {
         let rr: Arc<RoundRobin> = Arc::default();
         let mut list = servers(&[1, 1, 1, 1]);
         assert_eq!(picks(&*rr, &list, 2), [0, 1]);
-        let (server, predecessor) = (list[1].id(), Some(list[0].id()));
-        list.remove(1);
-        let next = rr.successor(ServerEvent::Removed { server, predecessor }, &list);
+        let (server, predecessor) = (list.remove(1), Some(list[0].id()));
+        let next = rr.successor(ServerEvent::Removed { server: &server, predecessor });
         assert_eq!(picks(&*next, &list, 3), [1, 2, 0]);
     }
 }
@@ -109,8 +108,8 @@ mod loom_models {
             let worker = thread::spawn(move || picks(&*same, &servers, 1));
             list[1].set_available(false);
             let left = vec![Arc::clone(&list[0]), Arc::clone(&list[2])];
-            let event = ServerEvent::Removed { server: list[1].id(), predecessor: Some(list[0].id()) };
-            let next = rr.successor(event, &left);
+            let event = ServerEvent::Removed { server: &list[1], predecessor: Some(list[0].id()) };
+            let next = rr.successor(event);
             assert_eq!(worker.join().expect("the model's thread"), [2]);
             assert_eq!(picks(&*next, &left, 2), [0, 1]);
         });

@@ -42,7 +42,7 @@ impl Scheduler for TwoChoices {
         Selection::Server(if its_weight * cost > weight * other { second } else { first })
     }
 
-    fn successor(self: Arc<Self>, _event: ServerEvent, _servers: Servers<'_>) -> Arc<dyn Scheduler> {
+    fn successor(self: Arc<Self>, _event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
         self
     }
 }

@@ -6,15 +6,17 @@
 //! chosen are passed over in one step.
 //! Source: `ipvsadm(8)`, `wrr`.
 
-use super::hash::greatest_common_divisor;
+use super::weights::Weights;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
 use crate::shared::AtomicU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What follows from the list, and the position that all snapshots share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct WeightedRoundRobin {
+    weights: Weights,
+    /// Their greatest common divisor.
     step: u32,
     /// The highest threshold; 0 when no server has a weight.
     highest: u32,
@@ -25,8 +27,9 @@ pub(super) struct WeightedRoundRobin {
 
 impl WeightedRoundRobin {
     pub(super) fn new(servers: Servers<'_>) -> Self {
-        let (step, highest) = thresholds(servers);
-        Self { step, highest, position: Arc::new(AtomicU64::new(pack(0, highest))) }
+        let weights = Weights::of(servers);
+        let (step, highest) = thresholds(&weights);
+        Self { weights, step, highest, position: Arc::new(AtomicU64::new(pack(0, highest))) }
     }
 }
 
@@ -34,10 +37,11 @@ const fn pack(last: u32, threshold: u32) -> u64 {
     (last as u64) << 32 | threshold as u64
 }
 
-fn thresholds(servers: Servers<'_>) -> (u32, u32) {
-    let weights = || servers.iter().map(|s| s.weight()).filter(|w| *w > 0);
-    let step = weights().fold(0, greatest_common_divisor).max(1);
-    (step, weights().max().map_or(0, |highest| highest - (step - 1)))
+/// The step and the highest threshold.
+fn thresholds(weights: &Weights) -> (u32, u32) {
+    let (divisor, largest) = weights.divisor_and_largest();
+    let step = divisor.max(1);
+    (step, largest.saturating_sub(step - 1))
 }
 
 impl Scheduler for WeightedRoundRobin {
@@ -56,8 +60,16 @@ impl Scheduler for WeightedRoundRobin {
         }
     }
 
-    fn successor(self: Arc<Self>, _event: ServerEvent, servers: Servers<'_>) -> Arc<dyn Scheduler> {
-        let (step, highest) = thresholds(servers);
+    fn successor(self: Arc<Self>, event: ServerEvent<'_>) -> Arc<dyn Scheduler> {
+        // After a change's first event nobody else has it.
+        let mut this = Arc::unwrap_or_clone(self);
+        match event {
+            ServerEvent::Added(server) | ServerEvent::Edited(server) => {
+                this.weights.set(server.id(), server.weight());
+            }
+            ServerEvent::Removed { server, .. } => this.weights.remove(server.id()),
+        }
+        let (step, highest) = thresholds(&this.weights);
         let next = |old: u64| {
             let threshold = old as u32;
             Some(pack(
@@ -70,8 +82,8 @@ impl Scheduler for WeightedRoundRobin {
             ))
         };
         // Never refused: the closure always has an answer.
-        let _ = self.position.fetch_update(Relaxed, Relaxed, next);
-        Arc::new(Self { step, highest, position: Arc::clone(&self.position) })
+        let _ = this.position.fetch_update(Relaxed, Relaxed, next);
+        Arc::new(Self { step, highest, ..this })
     }
 }
 
@@ -162,11 +174,11 @@ mod tests {
     }
 
     /// Each with whether the server is overloaded.
-    type Weights = Vec<(u32, bool)>;
+    type Loads = Vec<(u32, bool)>;
 
     /// Weights with a common divisor, which one edit may have broken; overloaded servers; how often it was chosen
     /// before, and an edit.
-    fn service() -> impl Strategy<Value = (Weights, usize, Option<(usize, u32)>)> {
+    fn service() -> impl Strategy<Value = (Loads, usize, Option<(usize, u32)>)> {
         let servers =
             (1_u32..6, prop::collection::vec((0_u32..30, any::<bool>()), 0..6)).prop_map(|(step, all)| {
                 all.into_iter().map(|(weight, overloaded)| (weight * step, overloaded)).collect()
@@ -188,10 +200,11 @@ mod tests {
                     }
                     if let Some((place, weight)) = edit && let Some(server) = list.get(place) {
                         server.set_weight(weight);
-                        let (step, highest) = thresholds(&list);
+                        let weights = Weights::of(&list);
+                        let (step, highest) = thresholds(&weights);
                         // Some edits are not told yet: the worker still has the snapshot before.
                         if weight % 2 == 0 {
-                            wrr = Arc::new(WeightedRoundRobin { step, highest, position: Arc::clone(&wrr.position) });
+                            wrr = Arc::new(WeightedRoundRobin { weights, step, highest, position: Arc::clone(&wrr.position) });
                         }
                     }
                 }
@@ -231,7 +244,7 @@ mod tests {
         let mut wrr: Arc<dyn Scheduler> = Arc::new(WeightedRoundRobin::new(&list));
         for server in servers(&[1, 3]) {
             list.insert(0, server);
-            wrr = wrr.successor(ServerEvent::Added(list[0].id()), &list);
+            wrr = wrr.successor(ServerEvent::Added(&list[0]));
         }
         assert_eq!(picks(&*wrr, &list, 6), [0, 1, 0, 0, 0, 1]);
     }

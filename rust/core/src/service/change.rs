@@ -1,5 +1,6 @@
 //! How edits are checked together, and then make the next table together.
 
+use super::row::Row;
 use super::table::ServiceTable;
 use super::{Edit, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, SpecError, differences};
 use crate::net::Endpoint;
@@ -24,9 +25,10 @@ impl<'a> Checked<'a> {
         let mut drafts = HashMap::new();
         for edit in edits.iter() {
             let key = edit.service();
-            let now = || table.named(key).map(|service| ServiceSpec::clone(service.spec()));
+            let now = || table.named(key).map(|service| Draft::new(ServiceSpec::clone(service.spec())));
             draft(edit, drafts.entry(*key).or_insert_with(now))?;
         }
+        let drafts = drafts.into_iter().map(|(key, draft)| (key, draft.map(Draft::finish))).collect();
         Ok(Self { table, edits, drafts, wanted: None })
     }
 
@@ -70,57 +72,81 @@ impl<'a> Checked<'a> {
     }
 }
 
+/// A service as it is after some of the edits.
+#[derive(Debug)]
+struct Draft {
+    /// All but its servers.
+    spec: ServiceSpec,
+    servers: Row<ServerSpec>,
+}
+
+impl Draft {
+    fn new(mut spec: ServiceSpec) -> Self {
+        let servers = Row::new(std::mem::take(&mut spec.servers));
+        Self { spec, servers }
+    }
+
+    fn finish(self) -> ServiceSpec {
+        ServiceSpec { servers: self.servers.iter().copied().collect(), ..self.spec }
+    }
+
+    /// Where a server stands.
+    fn place(&mut self, endpoint: Endpoint) -> Result<u32, SpecError> {
+        self.servers.find(endpoint).ok_or(SpecError::NoServer(self.spec.key, endpoint))
+    }
+
+    fn server(&mut self, endpoint: Endpoint) -> Result<&mut ServerSpec, SpecError> {
+        let place = self.place(endpoint)?;
+        self.servers.at_mut(place).ok_or(SpecError::NoServer(self.spec.key, endpoint))
+    }
+}
+
 /// Makes an edit of a service's draft.
-fn draft(edit: &Edit, draft: &mut Option<ServiceSpec>) -> Result<(), SpecError> {
+fn draft(edit: &Edit, draft: &mut Option<Draft>) -> Result<(), SpecError> {
     let key = *edit.service();
     if let Edit::AddService(spec) = edit {
         spec.check()?;
-        return match draft.replace(spec.clone()) {
+        return match draft.replace(Draft::new(spec.clone())) {
             None => Ok(()),
             Some(_) => Err(SpecError::ServiceExists(key)),
         };
     }
-    let spec = draft.as_mut().ok_or(SpecError::NoService(key))?;
+    let known = draft.as_mut().ok_or(SpecError::NoService(key))?;
     match edit {
         Edit::AddService(_) => {}
         Edit::EditService(wanted) => {
-            let servers = std::mem::take(&mut spec.servers);
-            *spec = ServiceSpec { servers, ..wanted.clone() };
+            let servers = known.servers.iter().copied().collect();
+            let spec = ServiceSpec { servers, ..wanted.clone() };
             spec.check()?;
+            known.spec = ServiceSpec { servers: Vec::new(), ..spec };
         }
         Edit::RemoveService(_) => *draft = None,
         Edit::AddServer(_, wanted) => {
-            if server_of(spec, wanted.endpoint).is_ok() {
+            if known.place(wanted.endpoint).is_ok() {
                 return Err(SpecError::ServerExists(key, wanted.endpoint));
             }
             wanted.check(key)?;
-            spec.servers.push(*wanted);
-            let is_mh = matches!(&spec.scheduler, SchedulerSpec::Named(name) if name == "mh");
-            if is_mh && spec.servers.len() > MOST_MH_SERVERS {
-                return Err(SpecError::TooManyServers(key, spec.servers.len()));
+            known.servers.push(*wanted);
+            let is_mh = matches!(&known.spec.scheduler, SchedulerSpec::Named(name) if name == "mh");
+            if is_mh && known.servers.len() > MOST_MH_SERVERS {
+                return Err(SpecError::TooManyServers(key, known.servers.len()));
             }
         }
         Edit::EditServer(_, wanted) => {
             wanted.check(key)?;
-            *server_of(spec, wanted.endpoint)? = *wanted;
+            *known.server(wanted.endpoint)? = *wanted;
         }
         Edit::RemoveServer(_, endpoint) => {
-            server_of(spec, *endpoint)?;
-            spec.servers.retain(|server| server.endpoint != *endpoint);
+            let place = known.place(*endpoint)?;
+            known.servers.take(place);
         }
         Edit::SetWeight(_, endpoint, weight) => {
-            let server = server_of(spec, *endpoint)?;
+            let server = known.server(*endpoint)?;
             server.weight = *weight;
             server.check(key)?;
         }
     }
     Ok(())
-}
-
-fn server_of(spec: &mut ServiceSpec, endpoint: Endpoint) -> Result<&mut ServerSpec, SpecError> {
-    let key = spec.key;
-    let known = spec.servers.iter_mut().find(|server| server.endpoint == endpoint);
-    known.ok_or(SpecError::NoServer(key, endpoint))
 }
 
 impl ServiceTable {
@@ -172,7 +198,9 @@ impl ServiceTable {
 mod tests {
     use super::*;
     use crate::net::Protocol;
+    use crate::scheduler::{Flow, Request, SchedulerFlags};
     use crate::service::Method;
+    use crate::settings::Settings;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -311,5 +339,83 @@ mod tests {
             }
             prop_assert!(differences(&wished, &second).is_empty());
         }
+
+        /// Many edits in one change come to what they come to one by one: lists, weights, and whom the scheduler chooses
+        /// from then on.
+        #[test]
+        fn edits_of_one_change_are_as_good_as_alone(
+            scheduler in prop::sample::select(vec!["rr", "wrr", "wlc", "dh", "sh", "mh", "fo"]),
+            begin in prop::collection::vec((1_u8..9, 0_u32..7), 0..6),
+            before in 0_usize..9,
+            edits in prop::collection::vec((0_u8..5, 1_u8..9, 0_u32..7), 0..25),
+        ) {
+            let mut begin = begin;
+            begin.sort_unstable();
+            begin.dedup_by_key(|(host, _)| *host);
+            let start = || {
+                let table = table(&[service(80, scheduler, &begin)]);
+                choices(&table, before);
+                table
+            };
+            let (mut alone, together) = (start(), start());
+            let mut possible = Vec::new();
+            for (verb, host, weight) in edits {
+                let edit = match verb {
+                    0 => Edit::RemoveServer(key(80), end(host)),
+                    1 => Edit::EditServer(key(80), server(host, weight)),
+                    2 => Edit::SetWeight(key(80), end(host), weight),
+                    _ => Edit::AddServer(key(80), server(host, weight)),
+                };
+                if let Ok(next) = alone.edit(std::slice::from_ref(&edit), Instant::ZERO) {
+                    alone = next;
+                    possible.push(edit);
+                }
+            }
+            let together = together.edit(&possible, Instant::ZERO).unwrap();
+            prop_assert_eq!(seen(&together), seen(&alone), "{:?}", possible);
+            prop_assert_eq!(choices(&together, 30), choices(&alone, 30), "{:?}", possible);
+        }
+    }
+
+    /// The servers of so many choices.
+    fn choices(table: &ServiceTable, count: usize) -> Vec<Option<Endpoint>> {
+        let settings = Settings::default();
+        let chosen = (0..count as u16).map(|n| {
+            let client = Endpoint::new([192, 0, 2, n as u8].into(), 1024 + n);
+            let flow = Flow { protocol: Protocol::TCP, client, destination: key(80).address };
+            let request = Request {
+                flow,
+                towards: [10, 99, 0, n as u8].into(),
+                now: Instant::ZERO,
+                flags: SchedulerFlags::default(),
+                settings: &settings,
+                random: 0,
+            };
+            table.services()[0].schedule(&request).map(|server| server.endpoint())
+        });
+        chosen.collect()
+    }
+
+    #[test]
+    fn an_edit_costs_the_same_however_many_others_there_are() {
+        let server = |number: u32, weight| ServerSpec {
+            endpoint: Endpoint::new((0x0a00_0000 + number).to_be_bytes().into(), 80),
+            weight,
+            ..ServerSpec::default()
+        };
+        let of = |servers: std::ops::Range<u32>, weight: u32| ServiceSpec {
+            servers: servers.map(|number| server(number, weight)).collect(),
+            ..service(80, "wrr", &[])
+        };
+        let began = std::time::Instant::now();
+        let many = 50_000;
+        let all = table(&[of(0..many, 2)]);
+        let heavier = all.apply(&[of(0..many, 6)], Instant::ZERO).unwrap();
+        assert_eq!(heavier.services()[0].servers()[0].weight(), 6);
+        let half = heavier.apply(&[of(0..many / 2, 6)], Instant::ZERO).unwrap();
+        let back = half.apply(&[of(0..many, 4)], Instant::ZERO).unwrap();
+        assert_eq!(back.services()[0].servers().len(), many as usize);
+        // Each looked for among all the others, or each heard of by a walk over all weights, this takes minutes.
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     }
 }

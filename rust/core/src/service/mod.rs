@@ -10,6 +10,7 @@ mod load;
 mod method;
 mod ranges;
 mod real_server;
+mod row;
 mod server_spec;
 mod servers;
 mod spec;

@@ -156,19 +156,6 @@ impl RealServer {
         self.weight() > 0 && !self.is_overloaded() && self.is_available()
     }
 
-    /// It as an edit would give it its values.
-    pub(super) fn spec(&self) -> ServerSpec {
-        let (upper_threshold, lower_threshold) = self.thresholds();
-        ServerSpec {
-            endpoint: self.endpoint,
-            method: self.method(),
-            encapsulation: self.encapsulation(),
-            weight: self.weight(),
-            upper_threshold,
-            lower_threshold,
-        }
-    }
-
     /// Takes the values with which it is added, for the first time or again: an earlier weight is forgotten.
     pub(super) fn begin(&self, spec: &ServerSpec) {
         self.last_weight.store(spec.weight, Relaxed);

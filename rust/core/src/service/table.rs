@@ -1,6 +1,7 @@
 //! All virtual services: an immutable snapshot that a worker reads, and how the next one is made.
 
 use super::ranges::Ranges;
+use super::row::Row;
 use super::servers::Servers;
 use super::statistics::Passes;
 use super::trash::Trash;
@@ -9,6 +10,7 @@ use super::{
     VirtualService,
 };
 use crate::net::{Endpoint, Protocol};
+use crate::scheduler::ServerEvent;
 use crate::time::Instant;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
@@ -47,9 +49,19 @@ struct Index {
 #[derive(Debug)]
 pub(super) struct Next {
     table: ServiceTable,
+    /// By the place of its service.
+    servers: HashMap<usize, Changing, RandomState>,
     gone: HashSet<usize>,
     /// Whether services came or went.
     renamed: bool,
+}
+
+/// The servers of a service while they change: its list follows when all edits are made.
+#[derive(Debug)]
+struct Changing {
+    row: Row<Arc<RealServer>>,
+    /// Whether any came or went.
+    is_new: bool,
 }
 
 /// Which kinds of services there are, so that none is looked for in vain.
@@ -178,7 +190,7 @@ impl ServiceTable {
             self.named(service).is_some_and(|service| service.scheduler().remembers(server))
         };
         let table = Self { trash: self.trash.at(now, remembered), ..self.clone() };
-        Next { table, gone: HashSet::new(), renamed: false }
+        Next { table, servers: HashMap::default(), gone: HashSet::new(), renamed: false }
     }
 
     /// Has services, and what was wished of their servers, stand as in `specs`, which it agrees with.
@@ -202,15 +214,17 @@ impl Next {
         if let Edit::AddService(spec) = edit {
             return self.add(spec, now);
         }
-        let Self { table, gone, renamed } = self;
+        let Self { table, servers, gone, renamed } = self;
         let Some(&place) = table.index.places.get(edit.service()) else { return };
         let service = &mut table.services[place];
         let protocol = service.key().protocol;
+        let Changing { row, is_new } =
+            servers.entry(place).or_insert_with(|| Changing { row: service.row(), is_new: false });
         match edit {
             Edit::AddService(_) => {}
-            Edit::EditService(spec) => service.edit(spec, now),
+            Edit::EditService(spec) => service.edit(spec, row, now),
             Edit::RemoveService(key) => {
-                for server in service.servers() {
+                for server in row.iter() {
                     Arc::make_mut(&mut table.servers).remove(protocol, server);
                     table.trash.take(service, Arc::clone(server), now);
                 }
@@ -221,50 +235,69 @@ impl Next {
             Edit::AddServer(key, spec) => {
                 let server = taken(&mut table.trash, &mut table.last_id, key, service.account(), spec);
                 Arc::make_mut(&mut table.servers).add(protocol, &server);
-                service.add(server);
+                service.tell(ServerEvent::Added(&server));
+                row.push(server);
+                *is_new = true;
             }
             Edit::EditServer(_, spec) => {
-                if let Some(place) = service.place(spec.endpoint) {
-                    Arc::make_mut(&mut table.servers).remove(protocol, &service.servers()[place]);
-                    service.edit_server(place, spec);
-                    Arc::make_mut(&mut table.servers).add(protocol, &service.servers()[place]);
+                if let Some(server) = row.find(spec.endpoint).and_then(|place| row.at(place)) {
+                    if (server.method(), server.encapsulation()) == (spec.method, spec.encapsulation) {
+                        server.set(spec);
+                    } else {
+                        let servers = Arc::make_mut(&mut table.servers);
+                        servers.remove(protocol, server);
+                        server.set(spec);
+                        servers.add(protocol, server);
+                    }
+                    service.tell(ServerEvent::Edited(server));
                 }
             }
             Edit::RemoveServer(_, endpoint) => {
-                if let Some(place) = service.place(*endpoint) {
-                    let server = service.remove(place);
+                let place = row.find(*endpoint);
+                if let Some((place, server)) = place.and_then(|place| Some((place, row.take(place)?))) {
+                    server.set_available(false);
+                    let predecessor = row.newer(place).map(|server| server.id());
+                    service.tell(ServerEvent::Removed { server: &server, predecessor });
                     Arc::make_mut(&mut table.servers).remove(protocol, &server);
                     table.trash.take(service, server, now);
+                    *is_new = true;
                 }
             }
             Edit::SetWeight(_, endpoint, weight) => {
-                if let Some(place) = service.place(*endpoint)
-                    && service.servers()[place].weight() != *weight
+                if let Some(server) = row.find(*endpoint).and_then(|place| row.at(place))
+                    && server.weight() != *weight
                 {
-                    let spec = ServerSpec { weight: *weight, ..service.servers()[place].spec() };
-                    service.edit_server(place, &spec);
+                    server.set_weight(*weight);
+                    service.tell(ServerEvent::Edited(server));
                 }
             }
         }
     }
 
     fn add(&mut self, spec: &ServiceSpec, now: Instant) {
-        let Self { table, renamed, .. } = self;
+        let Self { table, servers, renamed, .. } = self;
         let mut service = VirtualService::new(spec, table.trash.account_of(&spec.key), now);
-        service.edit(spec, now);
+        let mut row = Row::new([]);
+        service.edit(spec, &row, now);
         for server in &spec.servers {
             let server = taken(&mut table.trash, &mut table.last_id, &spec.key, service.account(), server);
             Arc::make_mut(&mut table.servers).add(spec.key.protocol, &server);
-            service.add(server);
+            service.tell(ServerEvent::Added(&server));
+            row.push(server);
         }
-        Arc::make_mut(&mut table.index).places.insert(spec.key, table.services.len());
+        let place = table.services.len();
+        servers.insert(place, Changing { row, is_new: true });
+        Arc::make_mut(&mut table.index).places.insert(spec.key, place);
         table.services.push(service);
         *renamed = true;
     }
 
     /// The table, whose services are as these say that were changed.
     pub(super) fn finish(self, changed: impl Iterator<Item = ServiceSpec>) -> ServiceTable {
-        let Self { mut table, gone, renamed } = self;
+        let Self { mut table, servers, gone, renamed } = self;
+        for (place, changing) in servers.iter().filter(|(_, changing)| changing.is_new) {
+            table.services[*place].set_servers(&changing.row);
+        }
         if renamed {
             let mut place = 0..;
             table.services.retain(|_| place.next().is_none_or(|place| !gone.contains(&place)));
@@ -384,7 +417,7 @@ mod tests {
             Selection::NoServer
         }
 
-        fn successor(self: Arc<Self>, _: ServerEvent, _: scheduler::Servers<'_>) -> Arc<dyn Scheduler> {
+        fn successor(self: Arc<Self>, _: ServerEvent<'_>) -> Arc<dyn Scheduler> {
             self
         }
 

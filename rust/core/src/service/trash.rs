@@ -16,13 +16,15 @@ use std::sync::Arc;
 const BEAT: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(120);
 
-/// Deleted servers.
+/// Deleted servers. A change that does not touch them shares them with the table before it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trash {
     /// By the service that they were deleted from; none of these is empty.
-    services: HashMap<ServiceKey, Leftovers, RandomState>,
+    services: Arc<HashMap<ServiceKey, Arc<Leftovers>, RandomState>>,
     /// When it ceased to be empty.
     began: Instant,
+    /// How many beats after that those that are forgotten were taken out last: between two beats nobody is.
+    beat: u128,
     /// How many were ever taken.
     deletions: u64,
 }
@@ -45,12 +47,23 @@ impl Trash {
     /// What is left of it at `now`. Servers that somebody still remembers stay.
     pub(super) fn at(&self, now: Instant, remembered: impl Fn(&ServiceKey, ServerId) -> bool) -> Self {
         let mut left = self.clone();
-        left.services.retain(|service, leftovers| {
-            leftovers.servers.retain(|_, deleted| {
-                !self.is_forgotten(deleted, now) || remembered(service, deleted.server.id())
+        let beat = now.since(self.began).as_nanos() / BEAT.as_nanos();
+        if self.services.is_empty() || beat == self.beat {
+            return left;
+        }
+        left.beat = beat;
+        let is_left = |service: &ServiceKey, deleted: &Deleted| {
+            !self.is_forgotten(deleted, now) || remembered(service, deleted.server.id())
+        };
+        let whole = |(service, leftovers): (&ServiceKey, &Arc<Leftovers>)| {
+            leftovers.servers.values().all(|deleted| is_left(service, deleted))
+        };
+        if !self.services.iter().all(whole) {
+            Arc::make_mut(&mut left.services).retain(|service, leftovers| {
+                Arc::make_mut(leftovers).servers.retain(|_, deleted| is_left(service, deleted));
+                !leftovers.servers.is_empty()
             });
-            !leftovers.servers.is_empty()
-        });
+        }
         left
     }
 
@@ -63,22 +76,25 @@ impl Trash {
     pub(super) fn take(&mut self, service: &VirtualService, server: Arc<RealServer>, now: Instant) {
         server.set_available(false);
         if self.services.is_empty() {
-            self.began = now;
+            (self.began, self.beat) = (now, 0);
         }
         self.deletions += 1;
-        let leftovers = self.services.entry(*service.key()).or_insert_with(|| Leftovers {
-            account: Arc::clone(service.account()),
-            servers: HashMap::default(),
+        let leftovers = Arc::make_mut(&mut self.services).entry(*service.key()).or_insert_with(|| {
+            Arc::new(Leftovers { account: Arc::clone(service.account()), servers: HashMap::default() })
         });
-        leftovers.servers.insert(server.endpoint(), Deleted { server, when: now });
+        Arc::make_mut(leftovers).servers.insert(server.endpoint(), Deleted { server, when: now });
     }
 
     /// The server that is added to `service` again.
     pub(super) fn give_back(&mut self, service: &ServiceKey, endpoint: Endpoint) -> Option<Arc<RealServer>> {
-        let leftovers = self.services.get_mut(service)?;
+        if !self.services.get(service)?.servers.contains_key(&endpoint) {
+            return None;
+        }
+        let services = Arc::make_mut(&mut self.services);
+        let leftovers = Arc::make_mut(services.get_mut(service)?);
         let server = leftovers.servers.remove(&endpoint)?.server;
         if leftovers.servers.is_empty() {
-            self.services.remove(service);
+            services.remove(service);
         }
         server.set_available(true);
         Some(server)

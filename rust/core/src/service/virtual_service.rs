@@ -1,8 +1,7 @@
 //! A virtual service of a snapshot.
 
-use super::{
-    Account, Persistence, RealServer, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec, Statistics,
-};
+use super::row::Row;
+use super::{Account, Persistence, RealServer, SchedulerSpec, ServiceKey, ServiceSpec, Statistics};
 use crate::net::Endpoint;
 use crate::scheduler::{self, Request, Scheduler, SchedulerFlags, Selection, ServerEvent};
 use crate::time::Instant;
@@ -69,7 +68,7 @@ impl VirtualService {
     /// The server of that address and port.
     #[must_use]
     pub fn server(&self, endpoint: Endpoint) -> Option<&Arc<RealServer>> {
-        self.place(endpoint).map(|place| &self.servers[place])
+        self.servers.iter().find(|server| server.endpoint() == endpoint)
     }
 
     /// What it has been sent and what came back.
@@ -106,14 +105,15 @@ impl VirtualService {
         }
     }
 
-    /// Takes everything of `spec` but its servers.
-    pub(super) fn edit(&mut self, spec: &ServiceSpec, now: Instant) {
+    /// Takes everything of `spec` but its servers; `servers` are those that it has, while they change.
+    pub(super) fn edit(&mut self, spec: &ServiceSpec, servers: &Row<Arc<RealServer>>, now: Instant) {
         let same = match &spec.scheduler {
             SchedulerSpec::Named(name) => name == self.scheduler.name(),
             SchedulerSpec::Custom(_) => spec.scheduler == self.spec.scheduler,
         };
         if !same {
-            self.scheduler = bind(spec, &self.servers, now);
+            let servers: Vec<_> = servers.iter().rev().map(Arc::clone).collect();
+            self.scheduler = bind(spec, &servers, now);
         }
         self.flags = spec.flags;
         self.persistence = spec.persistence;
@@ -121,30 +121,19 @@ impl VirtualService {
         self.account.set_timeouts(&spec.timeouts);
     }
 
-    /// Puts a server at the head of the list.
-    pub(super) fn add(&mut self, server: Arc<RealServer>) {
-        Arc::make_mut(&mut self.servers).insert(0, server);
-        self.tell(ServerEvent::Added(self.servers[0].id()));
+    /// Its servers, to be changed.
+    pub(super) fn row(&self) -> Row<Arc<RealServer>> {
+        Row::new(self.servers.iter().rev().map(Arc::clone))
     }
 
-    pub(super) fn remove(&mut self, place: usize) -> Arc<RealServer> {
-        let predecessor = place.checked_sub(1).map(|before| self.servers[before].id());
-        let server = Arc::make_mut(&mut self.servers).remove(place);
-        server.set_available(false);
-        self.tell(ServerEvent::Removed { server: server.id(), predecessor });
-        server
+    /// Has these servers, as its scheduler has heard.
+    pub(super) fn set_servers(&mut self, servers: &Row<Arc<RealServer>>) {
+        self.servers = Arc::new(servers.iter().rev().map(Arc::clone).collect());
     }
 
-    /// Gives a server new values.
-    pub(super) fn edit_server(&mut self, place: usize, spec: &ServerSpec) {
-        let server = &self.servers[place];
-        server.set(spec);
-        self.tell(ServerEvent::Edited(server.id()));
-    }
-
-    /// Where the server of that address and port stands.
-    pub(super) fn place(&self, server: Endpoint) -> Option<usize> {
-        self.servers.iter().position(|known| known.endpoint() == server)
+    /// Has its scheduler hear of an event.
+    pub(super) fn tell(&mut self, event: ServerEvent<'_>) {
+        scheduler::tell(&mut self.scheduler, event);
     }
 
     /// Ends a change: notes what was wished for, and has the scheduler compute what is computed once a change.
@@ -158,10 +147,6 @@ impl VirtualService {
     /// Notes what was wished for, when it has been made so.
     pub(super) fn set_spec(&mut self, spec: Arc<ServiceSpec>) {
         self.spec = spec;
-    }
-
-    fn tell(&mut self, event: ServerEvent) {
-        self.scheduler = Arc::clone(&self.scheduler).successor(event, &self.servers);
     }
 }
 
