@@ -37,6 +37,7 @@ pub mod scheduler;
 pub mod service;
 pub mod settings;
 mod shared;
+mod sources;
 pub mod time;
 pub mod trace;
 pub mod verdict;

@@ -4,9 +4,10 @@
 use crate::frame::NextHop;
 use crate::net::{InterfaceId, Mac, Prefix};
 use crate::prefixes::Prefixes;
+use crate::sources::Sources;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One interface of the director.
@@ -81,10 +82,19 @@ pub struct Output {
 pub struct Network {
     // Each is replaced by itself: what has not changed is shared with the network before.
     interfaces: Vec<Interface>,
+    addresses: Arc<Addresses>,
     routes: Arc<Prefixes<Route>>,
     neighbours: Arc<HashMap<(InterfaceId, IpAddr), Mac, RandomState>>,
     local: Arc<Prefixes<()>>,
     owned: Arc<Owned>,
+}
+
+/// The addresses that interfaces have, of which there may be as many as VIPs.
+#[derive(Clone, Debug, Default)]
+struct Addresses {
+    all: HashSet<IpAddr, RandomState>,
+    /// By interface.
+    sources: Vec<Sources>,
 }
 
 /// The addresses that belong to the engine alone.
@@ -116,7 +126,11 @@ impl Network {
                 });
             }
         }
-        Self { interfaces, ..Self::default() }.with_local(local).with_routes(routes)
+        let addresses = Arc::new(Addresses {
+            all: local.iter().map(Prefix::address).collect(),
+            sources: interfaces.iter().map(|interface| Sources::new(&interface.addresses)).collect(),
+        });
+        Self { interfaces, addresses, ..Self::default() }.with_local(local).with_routes(routes)
     }
 
     /// The same network with `routes` beside those of the interfaces' addresses.
@@ -191,8 +205,7 @@ impl Network {
     /// local network ([`Network::with_local`]) are neither.
     #[must_use]
     pub fn is_held(&self, address: IpAddr) -> bool {
-        let on = |interface: &Interface| interface.addresses.iter().any(|a| a.address() == address);
-        self.is_owned(address) || self.interfaces.iter().any(on)
+        self.is_owned(address) || self.addresses.all.contains(&address)
     }
 
     /// Whether `address` belongs to the engine alone.
@@ -241,19 +254,7 @@ impl Network {
     /// it (RFC 6724 §5, rule 8), of several the last.
     #[must_use]
     pub fn source_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<IpAddr> {
-        if let IpAddr::V6(destination) = destination {
-            let common = |address: &Ipv6Addr| (address.to_bits() ^ destination.to_bits()).leading_zeros();
-            let addresses = self.interface(interface).addresses.iter();
-            let addresses = addresses.filter_map(|prefix| match prefix.address() {
-                IpAddr::V6(address) => Some(address),
-                IpAddr::V4(_) => None,
-            });
-            return addresses.max_by_key(common).map(IpAddr::V6);
-        }
-        let family = |p: &&Prefix| p.address().is_ipv4() == destination.is_ipv4();
-        let addresses = &self.interface(interface).addresses;
-        let near = addresses.iter().filter(family).find(|p| p.contains(destination));
-        near.or_else(|| addresses.iter().find(family)).map(Prefix::address)
+        self.addresses.sources[usize::from(interface.0)].find(destination)
     }
 }
 

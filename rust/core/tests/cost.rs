@@ -162,3 +162,39 @@ fn a_packet_costs_as_much_among_few_services_as_among_many() {
         assert!(among_many < among_few * 5, "{what}: {among_few:?} and {among_many:?}");
     }
 }
+
+#[test]
+fn a_way_out_costs_as_much_among_few_addresses_as_among_many() {
+    let network = |addresses: u16| {
+        let vips = (0..addresses)
+            .flat_map(|n| [format!("10.9.{}.{}/32", n >> 8, n & 255), format!("fd00:9::{n:x}/128")]);
+        let leg = Interface {
+            name: "c".to_owned(),
+            mac: Mac(DIRECTOR),
+            mtu: 1500,
+            addresses: vips.map(|address| address.parse().unwrap()).collect(),
+        };
+        let route = |destination: &str| Route {
+            destination: destination.parse().unwrap(),
+            kind: RouteKind::Unicast { interface: LEG, via: None, mtu: None, source: None },
+            metric: 0,
+        };
+        Network::new(vec![leg]).with_routes(["0.0.0.0/0", "::/0"].map(route))
+    };
+    let (few, many) = (network(FEW), network(MANY));
+    for destination in
+        ["203.0.113.9", "2001:db8::9", "fd00:9::8000"].map(|text| text.parse::<IpAddr>().unwrap())
+    {
+        let took = |network: &Network| {
+            let began = Clock::now();
+            for _ in 0..100 {
+                assert!(network.path(destination).is_some() && !network.is_held(destination));
+            }
+            began.elapsed()
+        };
+        let times = (0..20).map(|_| (took(&few), took(&many)));
+        let (among_few, among_many) =
+            times.reduce(|least, next| (least.0.min(next.0), least.1.min(next.1))).unwrap();
+        assert!(among_many < among_few * 5, "{destination}: {among_few:?} and {among_many:?}");
+    }
+}
