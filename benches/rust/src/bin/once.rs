@@ -1,4 +1,4 @@
-//! Does one kind of work, for a tool that counts what it costs: `once CASE OPERATIONS`.
+//! Does one kind of work, for a tool that counts what it costs: `once CASE OPERATIONS FLOWS`, with so many flows at most.
 //!
 //! Two runs with other numbers of operations tell an operation's share: what the preparation costs is in both.
 
@@ -9,15 +9,15 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let (case, operations) = match &arguments[..] {
-        [name, operations] => (Case::named(name), operations.parse().ok()),
-        _ => (None, None),
+    let asked = match &arguments[..] {
+        [name, operations, flows] => Case::named(name).zip(operations.parse().ok()).zip(flows.parse().ok()),
+        _ => None,
     };
-    let (Some(case), Some(operations)) = (case, operations) else {
+    let Some(((case, operations), flows)) = asked else {
         let names: Vec<_> = ALL.iter().map(|case| case.name).collect();
-        eprintln!("usage: once CASE OPERATIONS\ncases: {}", names.join(" "));
+        eprintln!("usage: once CASE OPERATIONS FLOWS\ncases: {}", names.join(" "));
         return ExitCode::from(2);
     };
-    case.prepare(u32::MAX)(operations);
+    case.prepare(flows)(operations);
     ExitCode::SUCCESS
 }
