@@ -18,6 +18,7 @@ from fastlvs.errors import (
     InterfaceError,
     MissingError,
     PlatformError,
+    StuckError,
 )
 from fastlvs.marks import Mark
 from fastlvs.network import Endpoint, EndpointRange, Interface, Route
@@ -61,6 +62,7 @@ __all__ = [
     "Services",
     "Settings",
     "Statistics",
+    "StuckError",
     "Verdict",
     "VirtualService",
 ]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import time
 import weakref
 from collections.abc import Iterable, Mapping
@@ -44,6 +45,8 @@ __all__ = ["Director", "DirectorCounters"]
 
 PAUSE = 0.05
 """How often a server that is drained is looked at; in seconds."""
+
+_log = logging.getLogger("fastlvs")
 
 SPIN = 0.0005
 """How long a director looks for the next packet before it sleeps, unless something else is said; in seconds."""
@@ -220,6 +223,8 @@ class Director(Balancer):
 
         Raises:
             FastlvsError: it had ended by itself before.
+            StuckError: a scheduler of yours does not return. All is cleaned up, and the thread that waits for
+                it was left behind.
         """
         _running.discard(self)
         self._core.stop()
@@ -240,9 +245,10 @@ class Director(Balancer):
     ) -> None:
         try:
             self.stop()
-        except FastlvsError:
+        except FastlvsError as failure:
             if kind is None:
                 raise
+            _log.error("%s", failure)
 
     def __repr__(self) -> str:
         if not self.running:

@@ -17,6 +17,7 @@ __all__ = [
     "InterfaceError",
     "MissingError",
     "PlatformError",
+    "StuckError",
 ]
 
 
@@ -61,6 +62,11 @@ class MissingError(FastlvsError, KeyError, IndexError):
 
 class GenerationError(FastlvsError):
     """A change was to be made only if nobody else had changed anything since, and somebody had."""
+
+
+class StuckError(FastlvsError):
+    """The director's thread that forwards does not answer, or did not end; the message names a scheduler of
+    yours that does not return."""
 
 
 class CapabilityError(FastlvsError, PermissionError):

@@ -19,7 +19,7 @@ from textwrap import dedent
 from types import FrameType
 
 from fastlvs.director import Director, read_configuration
-from fastlvs.errors import FastlvsError
+from fastlvs.errors import FastlvsError, StuckError
 from fastlvs.service import VirtualService
 
 __all__ = ["add"]
@@ -57,6 +57,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _run(arguments: argparse.Namespace) -> int:
     _log_to_stderr(arguments.verbose)
     _find_modules(arguments.file)
+    try:
+        _serve(arguments)
+    except StuckError as error:
+        print(f"fastlvs: {error}", file=sys.stderr, flush=True)
+        # All is cleaned up. An interpreter that ends in the usual way may trip over the thread left behind.
+        os._exit(error.exit_code)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> None:
     signals = _Signals()
     with Director.from_file(arguments.file) as director:
         status = _status(director)
@@ -65,7 +75,6 @@ def _run(arguments: argparse.Namespace) -> int:
         while signals.next(director) == signal.SIGHUP:
             _reload(director, arguments.file)
         _tell_manager("STOPPING=1")
-    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,17 @@ packets wait for it.
 
 from fastlvs._core import Flow, Server, Servers
 from fastlvs.schedulers.loading import REFERENCE_PREFIX, load
-from fastlvs.schedulers.reports import report
+from fastlvs.schedulers.reports import interrupt, report
 from fastlvs.schedulers.scheduler import NAMES, Scheduler
 
-__all__ = ["NAMES", "REFERENCE_PREFIX", "Flow", "Scheduler", "Server", "Servers", "load", "report"]
+__all__ = [
+    "NAMES",
+    "REFERENCE_PREFIX",
+    "Flow",
+    "Scheduler",
+    "Server",
+    "Servers",
+    "interrupt",
+    "load",
+    "report",
+]

@@ -1,5 +1,6 @@
 //! A running director, as those who started it see it.
 
+use crate::around::{Around, Nothing};
 use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::counters::WorkerCounters;
@@ -28,17 +29,20 @@ use fastlvs_io::wake::Wake;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Events that may wait for the upkeep.
 const EVENTS: usize = 1024;
 /// How long an answer of the worker may take.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// Runs what it is given to its end.
-pub type Around = fn(Box<dyn FnOnce() + Send>);
+/// How long the threads may take to end, and after what time a scheduler that does not return is interrupted.
+const ENDING: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
+/// How often the end looks whether they have.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A running director. It ends when it is stopped or dropped, and then leaves nothing behind.
 #[derive(Debug)]
@@ -50,7 +54,8 @@ pub struct Director {
     upkeep_wake: Arc<Wake>,
     stop: Arc<AtomicBool>,
     ended: Arc<Ended>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+    around: Arc<dyn Around>,
 }
 
 /// Which thread ended by itself, and why.
@@ -73,18 +78,18 @@ impl Director {
     /// # Errors
     /// [`Error`] tells by its class what to do about it. Nothing is left behind then.
     pub fn start(configuration: &Configuration) -> Result<Self, Error> {
-        Self::start_with(configuration, &configuration.specs()?, |work| work())
+        Self::start_with(configuration, &configuration.specs()?, Arc::new(Nothing))
     }
 
     /// The same for services of the caller's, whose schedulers may be the caller's own, in the place of those in
-    /// `configuration`. `around` runs what the worker's thread does: schedulers may need that thread prepared.
+    /// `configuration`. `around` knows what these need.
     ///
     /// # Errors
     /// As [`Director::start`].
     pub fn start_with(
         configuration: &Configuration,
         specs: &[ServiceSpec],
-        around: Around,
+        around: Arc<dyn Around>,
     ) -> Result<Self, Error> {
         check_capabilities()?;
         let monitor = Monitor::open().map_err(Error::platform("asking the kernel for its network"))?;
@@ -123,11 +128,12 @@ impl Director {
             stop: Arc::default(),
             ended: Arc::default(),
             threads: Vec::new(),
+            around,
         };
         let beside = Beside { monitor, events: taken, clock };
         match tap {
-            None => director.run(open, links, beside, around),
-            Some(tap) => director.run(move |link: &Link| Ok(tap.on(open(link)?)), links, beside, around),
+            None => director.run(open, links, beside),
+            Some(tap) => director.run(move |link: &Link| Ok(tap.on(open(link)?)), links, beside),
         }?;
         Ok(director)
     }
@@ -138,7 +144,6 @@ impl Director {
         open: impl Fn(&Link) -> io::Result<D> + Send + 'static,
         links: Links,
         Beside { monitor, events, clock }: Beside,
-        around: Around,
     ) -> Result<(), Error>
     where
         D: Device<Receiver: Send + 'static, Sender: Send + 'static> + 'static,
@@ -160,8 +165,9 @@ impl Director {
             wake: Arc::clone(&self.upkeep_wake),
             stop: Arc::clone(&self.stop),
         };
+        let around = Arc::clone(&self.around);
         self.spawn("worker", move || {
-            around(Box::new(move || worker.run(clock)));
+            around.run(Box::new(move || worker.run(clock)));
             Ok(())
         })?;
         self.spawn("upkeep", move || upkeep.run())
@@ -268,7 +274,15 @@ impl Director {
             plan.expect(if_generation)?;
             make(&mut plan)?
         };
-        self.ask(Question::ServicesChanged)?;
+        match self.ask(Question::ServicesChanged) {
+            // Nothing would be gained by calling the change refused: the worker finds it when it goes on.
+            Err(Error::Late { seconds, why }) => {
+                tracing::warn!(
+                    "the change is in force, but the worker is late: no answer for {seconds} s: {why}"
+                );
+            }
+            answer => answer?,
+        }
         Ok(generation)
     }
 
@@ -288,7 +302,7 @@ impl Director {
     /// where to go on. What a walk from page to page sees, [`Cursor`] says.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the worker does not answer.
+    /// [`Error::Late`] when the worker does not answer, [`Error::Ended`] when there is none any more.
     pub fn connections_page(&self, cursor: Cursor, filter: &Filter) -> Result<Page, Error> {
         self.ask(|to| Question::Connections(cursor, filter.clone(), to))
     }
@@ -296,7 +310,7 @@ impl Director {
     /// All connections that `filter` asks for, page by page: packets pass in between.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the worker does not answer.
+    /// [`Error::Late`] when the worker does not answer, [`Error::Ended`] when there is none any more.
     pub fn connections(&self, filter: &Filter) -> Result<Vec<ConnectionView>, Error> {
         all(|cursor| self.connections_page(cursor, filter))
     }
@@ -304,7 +318,7 @@ impl Director {
     /// The same as [`Director::connections_page`] of persistence templates.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the worker does not answer.
+    /// [`Error::Late`] when the worker does not answer, [`Error::Ended`] when there is none any more.
     pub fn templates_page(&self, cursor: Cursor, filter: &Filter) -> Result<Page, Error> {
         self.ask(|to| Question::Templates(cursor, filter.clone(), to))
     }
@@ -312,7 +326,7 @@ impl Director {
     /// The same as [`Director::connections`] of persistence templates.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the worker does not answer.
+    /// [`Error::Late`] when the worker does not answer, [`Error::Ended`] when there is none any more.
     pub fn templates(&self, filter: &Filter) -> Result<Vec<ConnectionView>, Error> {
         all(|cursor| self.templates_page(cursor, filter))
     }
@@ -329,7 +343,7 @@ impl Director {
     /// What was counted so far.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the worker does not answer.
+    /// [`Error::Late`] when the worker does not answer, [`Error::Ended`] when there is none any more.
     pub fn counters(&self) -> Result<WorkerCounters, Error> {
         self.ask(Question::Counters)
     }
@@ -359,11 +373,55 @@ impl Director {
     /// Ends it: the kernel's stack is let at everything again.
     ///
     /// # Errors
-    /// Why a thread of it had ended before.
-    pub fn stop(self) -> Result<(), Error> {
+    /// Why a thread of it had ended before; or [`Error::Stuck`] when one does not end: it is left behind then, and all else
+    /// is done.
+    pub fn stop(mut self) -> Result<(), Error> {
         let failure = self.failure();
-        drop(self);
-        failure.map_or(Ok(()), Err)
+        let ended = self.end();
+        failure.map_or(ended, Err)
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let begin = Instant::now();
+        let left = || ENDING.saturating_sub(begin.elapsed());
+        let (to, counters) = mpsc::channel();
+        self.stop.store(true, Relaxed);
+        let asked = self.questions.send(Question::Counters(to)).and(self.questions.send(Question::Stop));
+        self.worker_wake.wake();
+        self.upkeep_wake.wake();
+        let counters = asked.ok().and_then(|()| {
+            let late = |_| {
+                self.around.interrupt();
+                counters.recv_timeout(left())
+            };
+            counters.recv_timeout(GRACE).or_else(late).ok()
+        });
+        if let Some(counters) = counters {
+            tracing::info!("{counters}");
+        }
+        while self.threads.iter().any(|(_, thread)| !thread.is_finished()) && !left().is_zero() {
+            thread::sleep(LOOK);
+        }
+        let mut stuck = None;
+        for (name, thread) in self.threads.drain(..) {
+            if thread.is_finished() {
+                // A panic was noted as the thread's end.
+                let _panicked = thread.join();
+            } else {
+                stuck = stuck.or(Some(name));
+            }
+        }
+        let Some(thread) = stuck else { return Ok(()) };
+        // It may have the plan, with which the table would go.
+        if let Ok(mut plan) = self.plan.try_lock() {
+            plan.end();
+        }
+        Err(Error::Stuck { thread, seconds: ENDING.as_secs(), why: self.why() })
+    }
+
+    /// What the worker waits for.
+    fn why(&self) -> String {
+        self.around.waits_for().unwrap_or_else(|| "it is busy, nobody knows with what".to_owned())
     }
 
     fn ask<T>(&self, question: impl FnOnce(mpsc::Sender<T>) -> Question) -> Result<T, Error> {
@@ -371,7 +429,10 @@ impl Director {
         let gone = |problem: &str| Error::Ended { thread: "worker", problem: problem.to_owned() };
         self.questions.send(question(to)).map_err(|_| gone("it takes no questions"))?;
         self.worker_wake.wake();
-        answer.recv_timeout(ANSWER).map_err(|_| self.failure().unwrap_or_else(|| gone("it does not answer")))
+        answer.recv_timeout(ANSWER).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Error::Late { seconds: ANSWER.as_secs(), why: self.why() },
+            RecvTimeoutError::Disconnected => self.failure().unwrap_or_else(|| gone("it dropped a question")),
+        })
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -392,23 +453,18 @@ impl Director {
             };
         };
         let thread = thread::Builder::new().name(format!("fastlvs-{name}")).spawn(body);
-        self.threads.push(thread.map_err(Error::platform("starting a thread"))?);
+        self.threads.push((name, thread.map_err(Error::platform("starting a thread"))?));
         Ok(())
     }
 }
 
 impl Drop for Director {
     fn drop(&mut self) {
-        if let Ok(counters) = self.counters() {
-            tracing::info!("{counters}");
+        if self.threads.is_empty() {
+            return; // stopped, or never started
         }
-        self.stop.store(true, Relaxed);
-        let _gone = self.questions.send(Question::Stop);
-        self.worker_wake.wake();
-        self.upkeep_wake.wake();
-        for thread in self.threads.drain(..) {
-            // A panic was noted as the thread's end.
-            let _panicked = thread.join();
+        if let Err(error) = self.end() {
+            tracing::error!("{error}");
         }
     }
 }

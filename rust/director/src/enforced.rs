@@ -116,8 +116,20 @@ impl Enforced {
     }
 
     /// Keeps the kernel away on all these interfaces, some of which are there again.
-    pub fn attach(&mut self, all: &[Leg]) -> Result<(), Error> {
-        self.table.attach(present(all), &self.claims)
+    pub fn attach(&mut self, all: &[Leg], kernel: &netlink::State) -> Result<(), Error> {
+        // What could not be moved before may be now.
+        let mut moved = self.moved.clone();
+        if !self.claims.local.is_empty() && moved.is_none() {
+            moved = Some(Arc::new(self.listen(kernel)?));
+        }
+        self.table.attach(present(all), &self.claims)?;
+        self.moved = moved.filter(|_| self.table.moves());
+        Ok(())
+    }
+
+    /// Lets the kernel at everything, for good.
+    pub fn end(&mut self) {
+        self.table.end();
     }
 }
 

@@ -51,6 +51,27 @@ pub enum Error {
         /// Why it failed.
         problem: String,
     },
+    /// The worker does not answer. What was to be changed may be in force all the same.
+    #[error("the director's worker has not answered for {seconds} s: {why}")]
+    Late {
+        /// How long.
+        seconds: u64,
+        /// What it waits for, as far as that is known.
+        why: String,
+    },
+    /// A thread did not end with the director.
+    #[error(
+        "the director's {thread} did not end within {seconds} s and was left behind: {why}; the kernel has all its \
+         packets again"
+    )]
+    Stuck {
+        /// Which.
+        thread: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
+        /// What it waits for, as far as that is known.
+        why: String,
+    },
     /// A thread of the director ended by itself.
     #[error("the director's {thread} ended by itself: {problem}")]
     Ended {
@@ -70,7 +91,7 @@ impl Error {
             Self::Configuration(_) | Self::Services(_) => 3,
             Self::Capability { .. } => 4,
             Self::Interface { .. } | Self::Platform { .. } => 5,
-            Self::Ended { .. } | Self::Generation { .. } => 1,
+            Self::Ended { .. } | Self::Generation { .. } | Self::Late { .. } | Self::Stuck { .. } => 1,
         }
     }
 

@@ -9,6 +9,7 @@
 //! * The **plan** is what both follow from: the wish, the kernel's network, and what the kernel's own stack was
 //!   told to keep away from (`claims`, `nft`), or to hand over (`moved`).
 
+mod around;
 pub mod claims;
 mod clock;
 pub mod config;
@@ -40,8 +41,9 @@ mod watch;
 mod wish;
 mod worker;
 
+pub use around::{Around, Nothing};
 pub use counters::WorkerCounters;
-pub use director::{Around, Director};
+pub use director::Director;
 pub use error::Error;
 pub use legs::Missing;
 pub use ports::Lost;

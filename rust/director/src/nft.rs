@@ -43,6 +43,8 @@ pub struct Table {
     /// Those that are there, with their places among all that are served.
     interfaces: Vec<(InterfaceId, String)>,
     moving: Moving,
+    /// Whether it was removed for good.
+    has_ended: bool,
     quotes: Quotes,
     /// Says, as long as it is bound, that the table has an owner.
     _sign: UnixListener,
@@ -96,7 +98,7 @@ impl Table {
         };
         let name = format!("{PREFIX}{number}");
         let (moving, quotes) = (Moving::Unused, Quotes::Sets);
-        let mut table = Self { nft, name, number, interfaces, moving, quotes, _sign: sign };
+        let mut table = Self { nft, name, number, interfaces, moving, quotes, has_ended: false, _sign: sign };
         table.make(claims)?;
         table.mend(claims)?.iter().for_each(|done| tracing::info!("{done}"));
         Ok(table)
@@ -192,6 +194,9 @@ impl Table {
     /// Does a script, and moves what `claims` say that the host sends from real servers of its own. An old kernel cannot:
     /// all else goes on then.
     fn run(&mut self, script: &str, claims: &Claims) -> Result<(), Error> {
+        if self.has_ended {
+            return Ok(());
+        }
         let wanted = !claims.local.is_empty() && self.can_move();
         let Self { nft, name, number, interfaces, .. } = self;
         let chains = match (wanted, &self.moving) {
@@ -235,6 +240,16 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Table {
+    /// Removes it, for good.
+    pub fn end(&mut self) {
+        if mem::replace(&mut self.has_ended, true) {
+            return;
+        }
         if let Err(error) = self.remove(&self.name) {
             tracing::warn!("nftables table {} stays: {error}", self.name);
         }

@@ -262,7 +262,7 @@ impl Plan {
         for (id, link) in links {
             legs[usize::from(id.0)].index = Some(link.index);
         }
-        self.enforced.attach(&legs)?;
+        self.enforced.attach(&legs, &self.kernel)?;
         self.legs = legs;
         self.renew_network()
     }
@@ -298,6 +298,11 @@ impl Plan {
     /// Sees to it that the kernel is still kept away; says what had to be done.
     pub fn mend(&mut self) -> Result<Vec<String>, Error> {
         self.enforced.mend()
+    }
+
+    /// Lets the kernel at everything, for good.
+    pub fn end(&mut self) {
+        self.enforced.end();
     }
 
     /// Lets the kernel at what nobody needs any longer. While it refuses, the worker goes on giving back

@@ -8,18 +8,19 @@ use crate::connections::Connections;
 use crate::edit::Edit;
 use crate::errors;
 use crate::logs;
-use crate::scheduler::Schedulers;
+use crate::scheduler::{PythonScheduler, Schedulers};
 use crate::service::Spec;
 use crate::table::Services;
 use fastlvs_core::conn::Filter;
 use fastlvs_core::service::{ServerSpec, ServiceSpec};
 use fastlvs_core::verdict::DropReason;
-use fastlvs_director::{self as director, Error};
+use fastlvs_director::{self as director, Around, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::fmt;
 use std::mem;
 use std::process;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 /// How long Ctrl-C may wait.
@@ -31,6 +32,8 @@ pub struct Director {
     /// Until it is stopped.
     running: RwLock<Option<director::Director>>,
     schedulers: Mutex<Schedulers>,
+    /// All that the worker may be asking, those of services that are gone included.
+    asked: Arc<Interpreter>,
     /// The process that has its threads: a fork does not.
     process: u32,
 }
@@ -42,9 +45,13 @@ impl Director {
         logs::to_python();
         let mut schedulers = Schedulers::new();
         let specs = specs(py, &services, &Schedulers::new(), &mut schedulers)?;
-        let started = py.detach(|| director::Director::start_with(&configuration.0, &specs, attached));
+        let asked = Arc::new(Interpreter::default());
+        asked.know(&schedulers);
+        let around: Arc<dyn Around> = asked.clone();
+        let started = py.detach(|| director::Director::start_with(&configuration.0, &specs, around));
         Ok(Self {
             running: RwLock::new(Some(started.map_err(errors::director)?)),
+            asked,
             schedulers: Mutex::new(schedulers),
             process: process::id(),
         })
@@ -65,6 +72,7 @@ impl Director {
         let mut schedulers = self.schedulers().clone();
         let edits =
             edits.iter().map(|edit| edit.get().edit(py, &mut schedulers)).collect::<PyResult<Vec<_>>>()?;
+        self.asked.know(&schedulers);
         let generation = self.with(py, |director| director.edit(&edits, if_generation))?;
         *self.schedulers() = schedulers;
         Ok(generation)
@@ -189,6 +197,7 @@ impl Director {
     ) -> PyResult<T> {
         let mut schedulers = Schedulers::new();
         let specs = specs(py, services, &self.schedulers(), &mut schedulers)?;
+        self.asked.know(&schedulers);
         let answer = self.with(py, |director| make(director, &specs))?;
         *self.schedulers() = schedulers;
         Ok(answer)
@@ -222,10 +231,46 @@ impl Drop for Director {
     }
 }
 
-/// The worker's thread belongs to the interpreter from the beginning to its end: otherwise each call of a scheduler
-/// would make it a new state, which costs more than the call, and forgets what `threading.local` holds.
-fn attached(work: Box<dyn FnOnce() + Send>) {
-    Python::attach(|py| py.detach(work));
+/// What the worker has to do with the interpreter.
+#[derive(Default)]
+struct Interpreter(Mutex<Vec<Weak<PythonScheduler>>>);
+
+impl Interpreter {
+    /// These may be asked from now on.
+    fn know(&self, schedulers: &Schedulers) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|one| {
+            one.upgrade().is_some_and(|one| !schedulers.values().any(|new| Arc::ptr_eq(new, &one)))
+        });
+        known.extend(schedulers.values().map(Arc::downgrade));
+    }
+
+    fn known(&self) -> Vec<Arc<PythonScheduler>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Around for Interpreter {
+    /// The worker's thread belongs to the interpreter from the beginning to its end: otherwise each call of a scheduler
+    /// would make it a new state, which costs more than the call, and forgets what `threading.local` holds.
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        Python::attach(|py| py.detach(work));
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.known().iter().find_map(|scheduler| scheduler.waits())
+    }
+
+    fn interrupt(&self) {
+        self.known().iter().for_each(|scheduler| scheduler.close());
+    }
+}
+
+impl fmt::Debug for Interpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interpreter").finish_non_exhaustive()
+    }
 }
 
 fn specs(

@@ -55,6 +55,7 @@ pub fn director(error: Error) -> PyErr {
         Error::Configuration(error) => configured(&error),
         Error::Services(error) => configuration(error, None),
         Error::Generation { .. } => raised("GenerationError", error),
+        Error::Late { .. } | Error::Stuck { .. } => raised("StuckError", error),
         Error::Capability { .. } => raised("CapabilityError", error),
         Error::Interface { .. } => interface(error),
         Error::Platform { .. } => platform(error),

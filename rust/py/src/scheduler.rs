@@ -13,7 +13,9 @@ use pyo3::types::{PyBool, PyType};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Instant;
 
 /// The users' schedulers of an engine, kept over changes of its services.
 pub type Schedulers = HashMap<ServiceKey, Arc<PythonScheduler>>;
@@ -27,6 +29,17 @@ pub struct PythonScheduler {
     /// Made when it is needed first, and again after the list has changed.
     fallback: Mutex<Option<Fallback>>,
     failures: AtomicU64,
+    asked: Mutex<Asked>,
+}
+
+/// Whether it is being asked, and by whom.
+#[derive(Default)]
+struct Asked {
+    since: Option<Instant>,
+    /// A thread that asked, and what Python calls it.
+    thread: Option<(ThreadId, u64)>,
+    /// The director ends: nobody asks any more.
+    closed: bool,
 }
 
 /// A built-in scheduler and the list that it was made for.
@@ -60,6 +73,7 @@ impl PythonScheduler {
             fallback_name: fallback.to_owned(),
             fallback: Mutex::default(),
             failures: AtomicU64::new(0),
+            asked: Mutex::default(),
         })
     }
 
@@ -71,6 +85,49 @@ impl PythonScheduler {
     /// How often it failed.
     pub fn failures(&self) -> u64 {
         self.failures.load(Relaxed)
+    }
+
+    /// What it waits for, if it has not returned for a second.
+    pub fn waits(&self) -> Option<String> {
+        let seconds = self.asked().since?.elapsed().as_secs();
+        let Self { name, service, .. } = self;
+        (seconds > 0)
+            .then(|| format!("scheduler {name} of service {service} has not returned for {seconds} s"))
+    }
+
+    /// Has it asked no more; where it has not returned yet, an exception is raised in it.
+    pub fn close(&self) {
+        let thread = {
+            let mut asked = self.asked();
+            asked.closed = true;
+            asked.since.and(asked.thread)
+        };
+        if let Some((_, thread)) = thread {
+            Python::try_attach(|py| {
+                let module = py.import("fastlvs.schedulers");
+                if let Err(error) = module.and_then(|module| module.call_method1("interrupt", (thread,))) {
+                    error.write_unraisable(py, None);
+                }
+            });
+        }
+    }
+
+    /// Notes that it is asked now, unless nobody is to.
+    fn begin(&self, py: Python<'_>) -> PyResult<bool> {
+        let current = thread::current().id();
+        let known = self.asked().thread.filter(|(thread, _)| *thread == current);
+        let thread = match known {
+            Some(known) => known,
+            None => (current, py.import("threading")?.call_method0("get_ident")?.extract()?),
+        };
+        let mut asked = self.asked();
+        (asked.thread, asked.since) = (Some(thread), Some(Instant::now()));
+        Ok(!asked.closed)
+    }
+
+    /// Never held while Python runs.
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, py: Python<'_>, request: &Request<'_>, servers: &Servers) -> Result<Selection, Failure> {
@@ -141,7 +198,13 @@ impl Scheduler for PythonScheduler {
     fn select(&self, request: &Request<'_>, servers: scheduler::Servers<'_>) -> Selection {
         let servers = Servers(servers.into());
         let asked = Python::try_attach(|py| {
-            self.ask(py, request, &servers).map_err(|failure| self.report(py, failure)).ok()
+            let answer = match self.begin(py) {
+                Ok(true) => self.ask(py, request, &servers),
+                Ok(false) => return None,
+                Err(error) => Err(error.into()),
+            };
+            self.asked().since = None;
+            answer.map_err(|failure| self.report(py, failure)).ok()
         });
         // An interpreter that is shutting down cannot be asked any more.
         asked.flatten().unwrap_or_else(|| self.fall_back(request, &servers))
