@@ -556,7 +556,7 @@ fn drive(bytes: &[u8], offload: Offload, mtu: u32) {
             let _ = relay::emit(&packet, &quote, translation, true, &out, &mut capture);
         }
         let speaker = Speaker { address: address(false, 1), identification: 0, out: &out };
-        let _ = icmp::relay(Error::relayed(3, 3, 0), &packet, &quote, &speaker, &mut capture);
+        let _ = icmp::emit_about(Error::relayed(3, 3, 0), &packet, &quote, &speaker, &mut capture);
     }
     if let Reassembled::Complete(complete) = Reassembly::default().add(&packet, Instant::ZERO) {
         let _ = parse(&Frame { interface: InterfaceId(1), bytes: complete.bytes(), offload: Offload::NONE });

@@ -6,6 +6,7 @@ use fastlvs_core::net::InterfaceId;
 use fastlvs_core::network::Network;
 use fastlvs_core::time::{Duration, Instant};
 use fastlvs_core::verdict::DropReason;
+use fastlvs_core::wire::ethernet;
 use fastlvs_io::device::Sender;
 use std::net::IpAddr;
 
@@ -93,7 +94,7 @@ impl<S: Sender> Ports<S> {
             let (interface, address) = waiting.neighbour;
             match network.neighbour(interface, address) {
                 Some(mac) => {
-                    waiting.frame[..6].copy_from_slice(&mac.0);
+                    ethernet::set_destination(&mut waiting.frame, mac);
                     self.transmit(&waiting);
                 }
                 None if self.now.since(waiting.since) < PATIENCE => self.waiting.push(waiting),

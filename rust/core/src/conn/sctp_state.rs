@@ -3,7 +3,7 @@
 
 use super::Direction;
 use crate::time::Duration;
-use crate::wire::sctp;
+use crate::wire::{sctp, u16_at};
 
 /// The states, with the numbers that connection synchronisation puts on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl SctpEvent {
         let first = chunk_at(packet, sctp::HEADER)?;
         let event = Self::of_chunk(first.kind);
         if matches!(event, Self::CookieEcho | Self::CookieAck)
-            && first.length >= CHUNK_HEADER
+            && usize::from(first.length) >= sctp::CHUNK_HEADER
             && let Some(second) =
                 chunk_at(packet, sctp::HEADER + usize::from(first.length).next_multiple_of(4))
             && Self::of_chunk(second.kind) == Self::Abort
@@ -112,16 +112,14 @@ impl SctpEvent {
     }
 }
 
-const CHUNK_HEADER: u16 = 4;
-
 struct Chunk {
     kind: u8,
     length: u16,
 }
 
 fn chunk_at(packet: &[u8], place: usize) -> Option<Chunk> {
-    let header = packet.get(place..place + 4)?;
-    Some(Chunk { kind: header[0], length: u16::from_be_bytes([header[2], header[3]]) })
+    let header = packet.get(place..place + sctp::CHUNK_HEADER)?;
+    Some(Chunk { kind: header[sctp::CHUNK_TYPE], length: u16_at(header, sctp::CHUNK_LENGTH) })
 }
 
 /// Next states: a row for each event, in it one for each present state.

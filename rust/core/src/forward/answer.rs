@@ -9,9 +9,9 @@ use crate::packet::{Fragment, Packet, TcpFlags};
 use crate::verdict::DropReason;
 use crate::wire::arp::Arp;
 use crate::wire::checksum::Sum;
-use crate::wire::icmp::{CHECKSUM, HEADER, v4, v6};
+use crate::wire::icmp::{CHECKSUM, HEADER, TYPE, v4, v6};
 use crate::wire::tcp::{self, Tcp};
-use crate::wire::{ipv4, ipv6, ndp, set_u16, set_u32, u16_at, udp};
+use crate::wire::{ipv4, ipv6, ndp, ports, set_u16, set_u32, u16_at, udp};
 use std::net::{IpAddr, Ipv6Addr};
 
 const TTL: u8 = 64;
@@ -102,7 +102,7 @@ fn echo_reply<E: Egress + ?Sized>(
     let (request, data) = packet.payload().split_at(HEADER);
     let mut message = [0; HEADER];
     message.copy_from_slice(request);
-    message[0] = reply;
+    message[TYPE] = reply;
     // Summed anew: of a reply that is all zeros no update of the request's checksum yields the right one.
     set_u16(&mut message, CHECKSUM, 0);
     let length = packet.payload().len();
@@ -133,15 +133,15 @@ fn tcp_reset<E: Egress + ?Sized>(
     let data = packet.payload().len() - segment.header_length();
     let length = data as u32 + u32::from(flags.syn()) + u32::from(flags.fin());
     let mut reset = [0; tcp::HEADER];
-    set_u16(&mut reset, 0, packet.flow.destination.port);
-    set_u16(&mut reset, 2, packet.flow.source.port);
-    reset[12] = (tcp::HEADER as u8 / 4) << 4;
+    set_u16(&mut reset, ports::SOURCE, packet.flow.destination.port);
+    set_u16(&mut reset, ports::DESTINATION, packet.flow.source.port);
+    reset[tcp::DATA_OFFSET] = (tcp::HEADER as u8 / 4) << 4;
     if flags.ack() {
-        set_u32(&mut reset, 4, segment.acknowledgement());
-        reset[13] = TcpFlags::RST.0;
+        set_u32(&mut reset, tcp::SEQUENCE, segment.acknowledgement());
+        reset[tcp::FLAGS] = TcpFlags::RST.0;
     } else {
-        set_u32(&mut reset, 8, segment.sequence().wrapping_add(length));
-        reset[13] = TcpFlags::RST.with(TcpFlags::ACK).0;
+        set_u32(&mut reset, tcp::ACKNOWLEDGEMENT, segment.sequence().wrapping_add(length));
+        reset[tcp::FLAGS] = TcpFlags::RST.with(TcpFlags::ACK).0;
     }
     let pseudo = Sum::pseudo_header(packet.destination(), packet.source(), Protocol::TCP, reset.len());
     let checksum = pseudo.bytes(&reset).checksum();
@@ -199,7 +199,7 @@ fn checksum_is_right(packet: &Packet<'_>) -> bool {
     }
     let payload = packet.payload();
     let covered = match packet.protocol() {
-        Protocol::UDP => match payload.get(..usize::from(u16_at(payload, 4))) {
+        Protocol::UDP => match payload.get(..usize::from(u16_at(payload, udp::LENGTH))) {
             Some(covered) if covered.len() >= udp::HEADER => covered,
             _ => return false,
         },

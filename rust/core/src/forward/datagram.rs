@@ -5,7 +5,7 @@ use crate::network::Output;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
 use crate::wire::ipv4::{self, MORE_FRAGMENTS};
-use crate::wire::{ethernet, ipv6, set_u16, u16_at};
+use crate::wire::{ethernet, ipv6, is_ipv4, set_u16, u16_at};
 use std::ops::Range;
 
 const OPTION_END: u8 = 0;
@@ -134,7 +134,7 @@ impl Datagram<'_> {
             return self.emit_part(self.header, 0..payload, link, egress);
         }
         match self.cut.identification {
-            _ if self.header[0] >> 4 == 4 => self.emit_cut_v4(payload, mtu, link, egress),
+            _ if is_ipv4(self.header) => self.emit_cut_v4(payload, mtu, link, egress),
             Some(identification) => self.emit_cut_v6(payload, mtu, identification, link, egress),
             None => Err(DropReason::TooBig),
         }
@@ -149,7 +149,7 @@ impl Datagram<'_> {
     ) -> Result<(), DropReason> {
         // Only the last fragment's length may be something else than a multiple of 8.
         let room = mtu.saturating_sub(self.header.len()) & !7;
-        let field = u16_at(self.header, 6);
+        let field = u16_at(self.header, ipv4::FRAGMENT);
         let units = usize::from(field & ipv4::OFFSET) + payload / 8;
         let may_be_cut = self.cut.forced || field & ipv4::DONT_FRAGMENT == 0;
         if !may_be_cut || room == 0 || units > usize::from(ipv4::OFFSET) {
@@ -162,9 +162,9 @@ impl Datagram<'_> {
         header.copy_from_slice(self.header);
         for start in (0..payload).step_by(room) {
             let end = payload.min(start + room);
-            set_u16(header, 2, (header.len() + end - start) as u16);
+            set_u16(header, ipv4::TOTAL_LENGTH, (header.len() + end - start) as u16);
             let more = if end < payload { MORE_FRAGMENTS } else { 0 };
-            set_u16(header, 6, (field + (start / 8) as u16) | more);
+            set_u16(header, ipv4::FRAGMENT, (field + (start / 8) as u16) | more);
             ipv4::set_checksum(header);
             self.emit_part(header, start..end, link, egress)?;
             if start == 0 {
@@ -206,7 +206,7 @@ impl Datagram<'_> {
         }
         for start in (0..payload).step_by(room) {
             let end = payload.min(start + room);
-            set_u16(header, 4, (length - ipv6::HEADER + end - start) as u16);
+            set_u16(header, ipv6::PAYLOAD_LENGTH, (length - ipv6::HEADER + end - start) as u16);
             let place = start as u16 | u16::from(end < payload);
             ipv6::write_fragment_header(next, place, identification, &mut header[repeated.len()..]);
             rest.emit_part(header, start..end, link, egress)?;

@@ -1,12 +1,12 @@
 //! Gatewaying (DR): the packet stays as it is and goes to the real server's link-layer address.
 
 use super::datagram::{Link, offload_behind};
-use super::{decrement_ttl, fits, segment};
+use super::{fits, segment};
 use crate::frame::Egress;
 use crate::network::Output;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
-use crate::wire::{ethernet, ipv4};
+use crate::wire::{count_hop, ethernet, ipv4};
 
 /// Sends `packet` on to the hop of `out`.
 ///
@@ -16,7 +16,7 @@ pub fn emit<E: Egress + ?Sized>(packet: &Packet<'_>, out: &Output, egress: &mut 
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    send(packet, decrement_ttl, out, egress)
+    send(packet, count_hop, out, egress)
 }
 
 /// The same for a packet of the director's own host, for which the hop does not count.

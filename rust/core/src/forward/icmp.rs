@@ -8,7 +8,6 @@
 //! Nobody is told about an ICMP error, a later fragment, or what was sent to many at once.
 
 use super::datagram::Link;
-use super::decrement_ttl;
 use super::relay::Quote;
 use crate::frame::{Egress, Offload};
 use crate::net::Protocol;
@@ -18,7 +17,7 @@ use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::icmp::{self, HEADER, v4, v6};
 use crate::wire::ipv6::Ipv6;
-use crate::wire::{ipv4, ipv6};
+use crate::wire::{count_hop, ipv4, ipv6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Longest message: what every host can take.
@@ -183,7 +182,7 @@ pub fn emit<E: Egress + ?Sized>(
 ///
 /// # Errors
 /// As [`emit`]'s; nobody needs not to be told.
-pub fn relay<E: Egress + ?Sized>(
+pub fn emit_about<E: Egress + ?Sized>(
     error: Error,
     packet: &Packet<'_>,
     quote: &Quote,
@@ -291,7 +290,7 @@ impl About<'_> {
         let quote = &mut message[HEADER..];
         quote.copy_from_slice(&self.datagram[..quote.len()]);
         if error.hop_counted && self.ttl > 0 {
-            decrement_ttl(quote);
+            count_hop(quote);
         }
         icmp::write_header(header.kind, header.code, header.rest, message);
         icmp::set_checksum(message, pseudo);

@@ -5,7 +5,7 @@
 //! and SCTP's, which cannot be updated, is computed anew when a port changes.
 
 use super::datagram::{Link, offload_behind};
-use super::{Rewrite, decrement_ttl, fits, segment};
+use super::{Rewrite, fits, segment};
 use crate::frame::{ChecksumState, Egress};
 use crate::net::Protocol;
 use crate::network::Output;
@@ -13,7 +13,7 @@ use crate::packet::{Fragment, Packet};
 use crate::verdict::DropReason;
 use crate::wire::checksum::{Delta, Sum};
 use crate::wire::sctp::{self, Crc32c};
-use crate::wire::{ethernet, ipv4, ipv6, set_u16, u16_at, udp};
+use crate::wire::{count_hop, ethernet, ipv4, ipv6, ports, set_u16, u16_at, udp};
 use std::net::IpAddr;
 
 /// Sends `packet` from `rewrite.source` to `rewrite.destination`, out by `out`. Ports are rewritten
@@ -31,7 +31,7 @@ pub fn emit<E: Egress + ?Sized>(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    send(packet, rewrite, decrement_ttl, out, egress)
+    send(packet, rewrite, count_hop, out, egress)
 }
 
 /// The same for a packet of the director's own host, for which the hop does not count.
@@ -134,8 +134,8 @@ fn rewrite_transport(
 ) {
     let has_ports = matches!(packet.protocol(), Protocol::TCP | Protocol::UDP | Protocol::SCTP);
     if has_ports {
-        set_u16(transport, 0, rewrite.source.port);
-        set_u16(transport, 2, rewrite.destination.port);
+        set_u16(transport, ports::SOURCE, rewrite.source.port);
+        set_u16(transport, ports::DESTINATION, rewrite.destination.port);
     }
     if packet.protocol() == Protocol::SCTP {
         let same_ports = packet.flow.source.port == rewrite.source.port
@@ -177,7 +177,7 @@ fn rewrite_transport(
 /// The checksum of a UDP packet whose field is 0, over as much of the data as its length says.
 fn udp_checksum(rewrite: &Rewrite, transport: &[u8], data: &[u8]) -> u16 {
     // A length that cannot be is not the length that a receiver sums by.
-    let said = usize::from(u16_at(transport, 4));
+    let said = usize::from(u16_at(transport, udp::LENGTH));
     let whole = udp::HEADER + data.len();
     let length = if (udp::HEADER..=whole).contains(&said) { said } else { whole };
     let data = &data[..length - udp::HEADER];

@@ -27,7 +27,7 @@ use crate::frame::{ChecksumState, Offload};
 use crate::net::Endpoint;
 use crate::packet::Packet;
 use crate::wire::checksum::Sum;
-use crate::wire::{ipv4, set_u16, udp};
+use crate::wire::{set_u16, udp};
 pub use tunnel::Tunnel;
 
 /// What a masqueraded packet's ends become.
@@ -62,14 +62,4 @@ pub fn finish_checksum(frame: &mut [u8], offload: Offload) {
 /// with the pseudo-header's sum in that field. UDP's alone is at 6, and may not be 0.
 fn finished_checksum(offset: usize, sum: Sum) -> u16 {
     if offset == udp::CHECKSUM { udp::never_zero(sum.checksum()) } else { sum.checksum() }
-}
-
-/// Counts the hop in an IP header of either family. The caller knows that the time to live lasts.
-fn decrement_ttl(header: &mut [u8]) {
-    if header[0] >> 4 == 4 {
-        header[8] -= 1;
-        ipv4::set_checksum(header);
-    } else {
-        header[7] -= 1;
-    }
 }

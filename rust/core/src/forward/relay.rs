@@ -5,7 +5,6 @@
 //! quoted transport checksum stays as it is, as in Linux: few errors quote all that it covers.
 
 use super::datagram::{Cut, Datagram, Link};
-use super::decrement_ttl;
 use crate::frame::Egress;
 use crate::net::{Endpoint, FlowKey, Protocol};
 use crate::network::Output;
@@ -14,13 +13,11 @@ use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::icmp::{self, CHECKSUM};
 use crate::wire::ipv6::Quoted6;
-use crate::wire::{ipv4, ipv6, set_u16, u16_at};
-use std::net::{IpAddr, Ipv4Addr};
+use crate::wire::{count_hop, ipv4, ipv6, is_ipv4, ports, set_u16, u16_at};
+use std::net::IpAddr;
 
 /// Room for the part of a message that is rewritten: ICMP header, quoted headers, quoted ports.
-const PREFIX_ROOM: usize = icmp::HEADER + ipv6::HEADER_ROOM + PORTS;
-/// Length of both ports.
-const PORTS: usize = 4;
+const PREFIX_ROOM: usize = icmp::HEADER + ipv6::HEADER_ROOM + ports::LENGTH;
 
 /// The packet that an error is about, as far as it is quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,25 +54,24 @@ impl Quote {
 
     fn v4(quoted: &[u8], network: usize) -> Option<Self> {
         let header: &[u8; ipv4::HEADER] = quoted.first_chunk()?;
-        let address =
-            |at: usize| IpAddr::V4(Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]));
-        let length = usize::from(header[0] & 0xf) * 4;
+        let (source, destination) = ipv4::ends(header);
+        let length = ipv4::said_length(header);
         if length < ipv4::HEADER {
             return None;
         }
-        let field = u16_at(header, 6);
+        let field = u16_at(header, ipv4::FRAGMENT);
         let quote = Self {
             network,
             transport: network + length,
             flow: FlowKey {
-                protocol: Protocol(header[9]),
-                source: Endpoint::new(address(12), 0),
-                destination: Endpoint::new(address(16), 0),
+                protocol: Protocol(header[ipv4::PROTOCOL]),
+                source: Endpoint::new(source.into(), 0),
+                destination: Endpoint::new(destination.into(), 0),
             },
             has_ports: false,
             is_first: field & ipv4::OFFSET == 0,
             dont_fragment: field & ipv4::DONT_FRAGMENT != 0,
-            tos: header[1],
+            tos: header[ipv4::TOS],
         };
         Some(quote.with_ports(quoted))
     }
@@ -104,10 +100,10 @@ impl Quote {
         if let Some(transport) = quoted.get(self.transport - self.network..)
             && known
             && self.is_first
-            && transport.len() >= PORTS
+            && transport.len() >= ports::LENGTH
         {
-            self.flow.source.port = u16_at(transport, 0);
-            self.flow.destination.port = u16_at(transport, 2);
+            self.flow.source.port = u16_at(transport, ports::SOURCE);
+            self.flow.destination.port = u16_at(transport, ports::DESTINATION);
             self.has_ports = true;
         }
         self
@@ -146,14 +142,14 @@ pub fn emit<E: Egress + ?Sized>(
     let header = room.get_mut(..packet.header().len()).ok_or(DropReason::TooBig)?;
     header.copy_from_slice(packet.header());
     let mut prefix = [0; PREFIX_ROOM];
-    let (start, end) = (packet.transport, quote.transport + if quote.has_ports { PORTS } else { 0 });
+    let (start, end) = (packet.transport, quote.transport + if quote.has_ports { ports::LENGTH } else { 0 });
     let end = end.min(packet.end);
     let prefix = prefix.get_mut(..end - start).ok_or(DropReason::TooBig)?;
     prefix.copy_from_slice(&packet.bytes[start..end]);
     let rest = &packet.bytes[end..packet.end];
     translate(quote, translation, header, prefix, start, rest)?;
     if forwarded {
-        decrement_ttl(header);
+        count_hop(header);
     } else if packet.is_ipv4() {
         ipv4::set_checksum(header);
     }
@@ -190,34 +186,34 @@ fn translate(
     rest: &[u8],
 ) -> Result<(), DropReason> {
     let quoted = &mut message[quote.network - start..];
-    let ports = quote.transport - quote.network;
+    let transport = quote.transport - quote.network;
     match (translation, quote.flow.source.address) {
         (Translation::ToServer(Endpoint { address: IpAddr::V4(server), port }), IpAddr::V4(_)) => {
             ipv4::set_destination(header, server);
             ipv4::set_source(quoted, server);
             sum_quoted(quoted);
-            set_port(quote, quoted, ports, port);
+            set_port(quote, quoted, transport + ports::SOURCE, port);
         }
         (Translation::ToServer(Endpoint { address: IpAddr::V6(server), port }), IpAddr::V6(_)) => {
             ipv6::set_destination(header, server);
             ipv6::set_source(quoted, server);
-            set_port(quote, quoted, ports, port);
+            set_port(quote, quoted, transport + ports::SOURCE, port);
         }
         (Translation::ToClient(Endpoint { address: IpAddr::V4(asked), port }), IpAddr::V4(_)) => {
             ipv4::set_source(header, asked);
             ipv4::set_destination(quoted, asked);
             sum_quoted(quoted);
-            set_port(quote, quoted, ports + 2, port);
+            set_port(quote, quoted, transport + ports::DESTINATION, port);
         }
         (Translation::ToClient(Endpoint { address: IpAddr::V6(asked), port }), IpAddr::V6(_)) => {
             ipv6::set_source(header, asked);
             ipv6::set_destination(quoted, asked);
-            set_port(quote, quoted, ports + 2, port);
+            set_port(quote, quoted, transport + ports::DESTINATION, port);
         }
         _ => return Err(DropReason::NoRoute),
     }
     set_u16(message, CHECKSUM, 0);
-    let pseudo = if header[0] >> 4 == 4 {
+    let pseudo = if is_ipv4(header) {
         Sum::ZERO
     } else {
         let (source, destination) = ipv6::ends(header);
@@ -236,7 +232,7 @@ fn set_port(quote: &Quote, quoted: &mut [u8], at: usize, port: u16) {
 
 /// Sums a quoted IPv4 header anew, if all of it is quoted.
 fn sum_quoted(quoted: &mut [u8]) {
-    let length = usize::from(quoted[0] & 0xf) * 4;
+    let length = ipv4::said_length(quoted);
     if (ipv4::HEADER..=quoted.len()).contains(&length) {
         ipv4::set_checksum(quoted);
     }

@@ -7,7 +7,7 @@ use crate::net::Protocol;
 use crate::packet::{Packet, TcpFlags};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
-use crate::wire::{ipv4, ipv6, set_u16, set_u32, u16_at, u32_at, udp};
+use crate::wire::{ipv4, ipv6, set_u16, set_u32, tcp, u16_at, u32_at, udp};
 
 /// Room for an IPv4 header with all options, and for an IPv6 header with more extension headers than
 /// anybody sends together with an aggregate.
@@ -124,28 +124,28 @@ pub(super) fn pieces<'a>(
 /// Writes the length of the piece's payload, and the number that tells its IPv4 packet from the others.
 fn number_header(packet: &Packet<'_>, header: &mut [u8], payload: usize, number: u16) {
     if packet.is_ipv4() {
-        let identification = u16_at(header, 4).wrapping_add(number);
-        set_u16(header, 2, (header.len() + payload) as u16);
-        set_u16(header, 4, identification);
+        let identification = u16_at(header, ipv4::IDENTIFICATION).wrapping_add(number);
+        set_u16(header, ipv4::TOTAL_LENGTH, (header.len() + payload) as u16);
+        set_u16(header, ipv4::IDENTIFICATION, identification);
         ipv4::set_checksum(header);
     } else {
-        set_u16(header, 4, (header.len() - ipv6::HEADER + payload) as u16);
+        set_u16(header, ipv6::PAYLOAD_LENGTH, (header.len() - ipv6::HEADER + payload) as u16);
     }
 }
 
 /// Writes what tells the transport's piece from its siblings.
 fn number_transport(packet: &Packet<'_>, header: &mut [u8], part: std::ops::Range<usize>, whole: usize) {
     if packet.protocol() == Protocol::UDP {
-        set_u16(header, 4, (udp::HEADER + part.len()) as u16);
+        set_u16(header, udp::LENGTH, (udp::HEADER + part.len()) as u16);
         return;
     }
-    let sequence = u32_at(header, 4).wrapping_add(part.start as u32);
-    set_u32(header, 4, sequence);
+    let sequence = u32_at(header, tcp::SEQUENCE).wrapping_add(part.start as u32);
+    set_u32(header, tcp::SEQUENCE, sequence);
     if part.end < whole {
-        header[13] &= !LAST_ONLY;
+        header[tcp::FLAGS] &= !LAST_ONLY;
     }
     if part.start > 0 {
-        header[13] &= !TcpFlags::CWR.0;
+        header[tcp::FLAGS] &= !TcpFlags::CWR.0;
     }
 }
 

@@ -2,7 +2,7 @@
 //! (IPIP, RFC 2003, and its relatives between the two families) or behind a GUE or GRE header.
 
 use super::datagram::{Cut, Datagram, Link, Longest, offload_behind};
-use super::{decrement_ttl, finish_checksum, fits, segment};
+use super::{finish_checksum, fits, segment};
 use crate::frame::{Egress, Offload};
 use crate::net::{FlowKey, Protocol};
 use crate::network::Output;
@@ -10,7 +10,7 @@ use crate::packet::Packet;
 use crate::service::Encapsulation;
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
-use crate::wire::{ethernet, gre, gue, ipv4, ipv6, set_u16, udp};
+use crate::wire::{count_hop, ethernet, gre, gue, ipv4, ipv6, ports, set_u16, udp};
 use std::net::IpAddr;
 
 /// Longest outer header: IPv6, UDP and GUE.
@@ -105,14 +105,14 @@ pub fn emit<E: Egress + ?Sized>(
         return link.emit(overhead + length, Offload::NONE, egress, |datagram| {
             let (outer, inner) = datagram.split_at_mut(overhead);
             inner.copy_from_slice(packet.datagram());
-            decrement_ttl(inner);
+            count_hop(inner);
             finish_checksum(inner, offload_behind(packet, packet.network));
             write_outer(packet, tunnel, [inner, &[], &[]], tunnel.identification, outer);
         });
     }
     let mut identification = tunnel.identification;
     segment::pieces(packet, |piece| {
-        decrement_ttl(piece.parts().0);
+        count_hop(piece.parts().0);
         let mut outer = [0; OUTER_ROOM];
         write_outer(packet, tunnel, piece.runs(), identification, &mut outer[..overhead]);
         let (header, encapsulation) = outer[..overhead].split_at(outer_ip(tunnel.destination));
@@ -194,9 +194,9 @@ fn write_outer(
     match tunnel.encapsulation {
         Encapsulation::Ipip => {}
         Encapsulation::Gue { port, checksum } => {
-            set_u16(encapsulation, 0, source_port(&packet.flow));
-            set_u16(encapsulation, 2, port);
-            set_u16(encapsulation, 4, carried as u16);
+            set_u16(encapsulation, ports::SOURCE, source_port(&packet.flow));
+            set_u16(encapsulation, ports::DESTINATION, port);
+            set_u16(encapsulation, udp::LENGTH, carried as u16);
             set_u16(encapsulation, udp::CHECKSUM, 0);
             gue::write(inner_protocol, &mut encapsulation[udp::HEADER..]);
             if checksum {

@@ -166,7 +166,7 @@ impl<'a> Packet<'a> {
     /// The ICMP or ICMPv6 type, when it is a whole message.
     #[must_use]
     pub fn icmp_type(&self) -> Option<u8> {
-        self.is_whole(self.icmp_protocol()).then(|| self.payload()[0])
+        self.is_whole(self.icmp_protocol()).then(|| self.payload()[icmp::TYPE])
     }
 
     /// Whether it is an ICMP message about another packet, about which nobody sends one in turn.
@@ -228,11 +228,11 @@ impl<'a> Packet<'a> {
     /// Its IPv6 hop-by-hop header, if it has one.
     #[must_use]
     pub fn hop_by_hop(&self) -> Option<&'a [u8]> {
-        if self.is_ipv4() || self.bytes[self.network + 6] != ipv6::HOP_BY_HOP {
+        if self.is_ipv4() || self.bytes[self.network + ipv6::NEXT_HEADER] != ipv6::HOP_BY_HOP {
             return None;
         }
         let header = &self.bytes[self.network + ipv6::HEADER..self.transport];
-        Some(&header[..(usize::from(header[1]) + 1) * 8])
+        Some(&header[..ipv6::options_length(header)])
     }
 
     /// Length of the transport header; 0 for protocols that the engine does not know, and in
@@ -242,9 +242,7 @@ impl<'a> Packet<'a> {
         match self.protocol() {
             _ if self.fragment == Fragment::Later || self.cut_short => 0,
             // A header that says that it is shorter or longer than it can be is taken for as long as it can be.
-            Protocol::TCP => {
-                (usize::from(self.payload()[12] >> 4) * 4).clamp(tcp::HEADER, self.payload().len())
-            }
+            Protocol::TCP => tcp::said_length(self.payload()).clamp(tcp::HEADER, self.payload().len()),
             Protocol::UDP => udp::HEADER,
             Protocol::SCTP => sctp::HEADER,
             protocol if protocol == self.icmp_protocol() && self.fragment == Fragment::Whole => icmp::HEADER,

@@ -8,7 +8,7 @@ use crate::wire::arp::Arp;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{Ipv4, Ipv4Error};
 use crate::wire::ipv6::Ipv6;
-use crate::wire::{icmp, sctp, tcp, u16_at, udp};
+use crate::wire::{icmp, ports, sctp, tcp, u16_at, udp};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads a frame's headers.
@@ -120,8 +120,8 @@ fn with_transport(mut packet: Packet<'_>, malformed: DropReason) -> Result<Packe
     match (packet.fragment, packet.protocol()) {
         (Fragment::Later, _) => {}
         (_, Protocol::TCP | Protocol::UDP | Protocol::SCTP) => {
-            if payload.len() >= 4 {
-                set_ports(&mut packet, u16_at(payload, 0), u16_at(payload, 2));
+            if payload.len() >= ports::LENGTH {
+                set_ports(&mut packet, u16_at(payload, ports::SOURCE), u16_at(payload, ports::DESTINATION));
             }
             let needed = match packet.protocol() {
                 Protocol::TCP => tcp::HEADER,

@@ -2,7 +2,7 @@
 
 use super::{LEAST_TUNNEL_V6, Origin, Passage};
 use crate::conn::Found;
-use crate::forward::icmp::{self, Error, Speaker};
+use crate::forward::icmp::{Error, Speaker, emit_about};
 use crate::forward::relay::{self, Quote, Translation};
 use crate::forward::tunnel;
 use crate::frame::Egress;
@@ -12,7 +12,7 @@ use crate::packet::Packet;
 use crate::service::{Encapsulation, FTP_DATA_PORT, Method};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::icmp::{v4, v6};
+use crate::wire::icmp::{self, v4, v6};
 use crate::wire::{ethernet, gre, gue, ipv4, u16_at, u32_at, udp};
 use std::net::IpAddr;
 
@@ -132,22 +132,22 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return Some(Verdict::Drop(DropReason::IcmpChecksum));
         }
         let message = packet.payload();
-        let (kind, code) = (message[0], message[1]);
+        let (kind, code) = (message[icmp::TYPE], message[icmp::CODE]);
         let rest = if (kind, code) == (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) {
-            let told = self.learn(server, tunnel, u32::from(u16_at(message, 6)));
+            let told = self.learn(server, tunnel, u32::from(u16_at(message, v4::MTU)));
             if !inner.dont_fragment {
                 return Some(Verdict::Drop(DropReason::PathMtu));
             }
             told
         } else {
-            u32_at(message, 4)
+            u32_at(message, icmp::REST)
         };
         let asked = inner.flow.destination.address;
         let Some(way_back) = self.way_back(inner.flow.source.address) else {
             return Some(Verdict::Drop(DropReason::NoRoute));
         };
         let speaker = Speaker { address: asked, identification: self.identification(), out: &way_back };
-        let sent = icmp::relay(Error::relayed(kind, code, rest), packet, &inner, &speaker, self.egress);
+        let sent = emit_about(Error::relayed(kind, code, rest), packet, &inner, &speaker, self.egress);
         // Linux counts the client's packet that came back, and then the error that it becomes.
         let to_client = Found { outbound: true, ..found };
         self.count(to_client, packet.end - inner.network);
@@ -207,9 +207,9 @@ fn tunnelled(packet: &Packet<'_>, quote: &Quote) -> Option<([Encapsulation; 2], 
 /// The MTU that a router told, if that is what the error does.
 fn told_mtu(packet: &Packet<'_>) -> Option<u32> {
     let message = packet.payload();
-    match (packet.is_ipv4(), message[0], message[1]) {
-        (true, v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) => Some(u32::from(u16_at(message, 6))),
-        (false, v6::PACKET_TOO_BIG, _) => Some(u32_at(message, 4)),
+    match (packet.is_ipv4(), message[icmp::TYPE], message[icmp::CODE]) {
+        (true, v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) => Some(u32::from(u16_at(message, v4::MTU))),
+        (false, v6::PACKET_TOO_BIG, _) => Some(u32_at(message, icmp::REST)),
         _ => None,
     }
 }

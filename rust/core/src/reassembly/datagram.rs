@@ -5,7 +5,7 @@ use crate::frame::{Frame, Offload};
 use crate::net::InterfaceId;
 use crate::packet::{Fragments, Packet};
 use crate::time::Instant;
-use crate::wire::{ethernet, ipv4, ipv6, set_u16};
+use crate::wire::{ethernet, ipv4, ipv6, is_ipv4, mark_congestion, set_u16};
 
 /// Runs of bytes that a datagram's fragments may form before it is complete.
 const RUNS: usize = 128;
@@ -261,21 +261,18 @@ impl Head {
         }
         let datagram = &mut buffer[start + self.link..];
         let length = datagram.len();
+        if congestion {
+            mark_congestion(datagram);
+        }
         if is_ipv4(datagram) {
-            datagram[1] |= if congestion { 0x03 } else { 0 };
-            set_u16(datagram, 2, length as u16);
-            set_u16(datagram, 6, if dont_fragment { ipv4::DONT_FRAGMENT } else { 0 });
+            set_u16(datagram, ipv4::TOTAL_LENGTH, length as u16);
+            set_u16(datagram, ipv4::FRAGMENT, if dont_fragment { ipv4::DONT_FRAGMENT } else { 0 });
             ipv4::set_checksum(datagram);
         } else {
-            datagram[1] |= if congestion { 0x30 } else { 0 };
-            set_u16(datagram, 4, (length - ipv6::HEADER) as u16);
+            set_u16(datagram, ipv6::PAYLOAD_LENGTH, (length - ipv6::HEADER) as u16);
         }
         start
     }
-}
-
-const fn is_ipv4(datagram: &[u8]) -> bool {
-    datagram[0] >> 4 == 4
 }
 
 /// Moves headers, of which the first `link` bytes are the link layer's, to where the fragment header behind them ends.
@@ -290,10 +287,10 @@ fn remove_fragment_header(headers: &mut [u8], link: usize) {
 
 /// Where the byte stands that names what follows all of these headers.
 fn last_next_field(headers: &[u8]) -> usize {
-    let (mut field, mut at) = (6, ipv6::HEADER);
+    let (mut field, mut at) = (ipv6::NEXT_HEADER, ipv6::HEADER);
     while at + 2 <= headers.len() {
         field = at;
-        at += (usize::from(headers[at + 1]) + 1) * 8;
+        at += ipv6::options_length(&headers[at..]);
     }
     field
 }

@@ -34,9 +34,9 @@ impl Piece {
         let (source, destination) = (packet.source(), packet.destination());
         let (start, more, from, key) = if packet.is_ipv4() {
             let header = packet.datagram();
-            let field = u16_at(header, 6);
+            let field = u16_at(header, ipv4::FRAGMENT);
             let protocol = Some(packet.protocol());
-            let identification = u32::from(u16_at(header, 4));
+            let identification = u32::from(u16_at(header, ipv4::IDENTIFICATION));
             let start = usize::from(field & ipv4::OFFSET) * 8;
             let key = Key { source, destination, identification, protocol };
             (start, field & ipv4::MORE_FRAGMENTS != 0, packet.transport, key)
@@ -44,10 +44,15 @@ impl Piece {
             return None;
         } else {
             let header = &packet.bytes[packet.fragment_header..];
-            let field = u16_at(header, 2);
-            let key = Key { source, destination, identification: u32_at(header, 4), protocol: None };
+            let field = u16_at(header, ipv6::FRAGMENT_PLACE);
+            let key = Key {
+                source,
+                destination,
+                identification: u32_at(header, ipv6::FRAGMENT_IDENTIFICATION),
+                protocol: None,
+            };
             let from = packet.fragment_header + ipv6::FRAGMENT_HEADER;
-            (usize::from(field & !7), field & 1 != 0, from, key)
+            (usize::from(field & !7), field & ipv6::MORE_FRAGMENTS != 0, from, key)
         };
         let length = packet.end.checked_sub(from)?;
         // Where more follow, the next one's place is counted in eights.
@@ -77,7 +82,8 @@ impl Apart {
             Protocol::ICMPV6 => icmp::HEADER,
             _ => 1,
         };
-        let more = u16_at(packet.bytes, packet.fragment_header + 2) & 1 != 0;
+        let place = u16_at(packet.bytes, packet.fragment_header + ipv6::FRAGMENT_PLACE);
+        let more = place & ipv6::MORE_FRAGMENTS != 0;
         let payload = packet.end - packet.fragment_header - ipv6::FRAGMENT_HEADER;
         match packet.fragment {
             Fragment::First | Fragment::Whole if packet.payload().len() < header => Some(Self::CutShort),

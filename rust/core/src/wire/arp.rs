@@ -3,9 +3,17 @@
 use super::{ethernet, set_u16, u16_at};
 use crate::net::Mac;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 /// Length of the packet.
 pub const LENGTH: usize = 28;
+/// IPv4 over Ethernet: how a packet about that begins.
+const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
+const OPERATION: usize = 6;
+const SENDER_MAC: Range<usize> = 8..14;
+const SENDER: Range<usize> = 14..18;
+const TARGET_MAC: Range<usize> = 18..24;
+const TARGET: Range<usize> = 24..28;
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
@@ -23,14 +31,14 @@ impl Arp {
     #[must_use]
     pub fn parse(packet: &[u8]) -> Option<Self> {
         let packet: &[u8; LENGTH] = packet.first_chunk()?;
-        if packet[..6] != [0, 1, 8, 0, 6, 4] {
+        if packet[..KIND.len()] != KIND {
             return None;
         }
         let [.., a, b, c, d] = *packet;
-        let mac = packet[8..14].first_chunk()?;
-        let sender: &[u8; 4] = packet[14..18].first_chunk()?;
+        let mac = packet[SENDER_MAC].first_chunk()?;
+        let sender: &[u8; 4] = packet[SENDER].first_chunk()?;
         Some(Self {
-            operation: u16_at(packet, 6),
+            operation: u16_at(packet, OPERATION),
             sender_mac: Mac(*mac),
             sender: Ipv4Addr::from(*sender),
             target: Ipv4Addr::new(a, b, c, d),
@@ -78,7 +86,7 @@ impl Arp {
         let mut frame = [0; Self::REPLY_FRAME];
         asked.write_reply(mac, &mut frame);
         ethernet::set_addresses(&mut frame, Mac::BROADCAST, mac);
-        set_u16(&mut frame[ethernet::HEADER..], 6, REQUEST);
+        set_u16(&mut frame[ethernet::HEADER..], OPERATION, REQUEST);
         frame
     }
 
@@ -87,12 +95,12 @@ impl Arp {
         ethernet::set_addresses(frame, self.sender_mac, mac);
         set_u16(frame, 12, ethernet::ARP);
         let packet = &mut frame[ethernet::HEADER..][..LENGTH];
-        packet[..6].copy_from_slice(&[0, 1, 8, 0, 6, 4]);
-        set_u16(packet, 6, REPLY);
-        packet[8..14].copy_from_slice(&mac.0);
-        packet[14..18].copy_from_slice(&self.target.octets());
-        packet[18..24].copy_from_slice(&self.sender_mac.0);
-        packet[24..28].copy_from_slice(&self.sender.octets());
+        packet[..KIND.len()].copy_from_slice(&KIND);
+        set_u16(packet, OPERATION, REPLY);
+        packet[SENDER_MAC].copy_from_slice(&mac.0);
+        packet[SENDER].copy_from_slice(&self.target.octets());
+        packet[TARGET_MAC].copy_from_slice(&self.sender_mac.0);
+        packet[TARGET].copy_from_slice(&self.sender.octets());
     }
 }
 

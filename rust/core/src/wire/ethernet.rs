@@ -5,11 +5,14 @@
 
 use super::u16_at;
 use crate::net::Mac;
+use std::ops::Range;
 
 /// Length of the header without tags.
 pub const HEADER: usize = 14;
 /// Length of a VLAN tag.
 pub const TAG: usize = 4;
+const DESTINATION: Range<usize> = 0..6;
+const SOURCE: Range<usize> = 6..12;
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
 /// EtherType of ARP.
@@ -52,10 +55,15 @@ impl Ethernet {
     }
 }
 
+/// Writes who is to take the frame.
+pub fn set_destination(frame: &mut [u8], destination: Mac) {
+    frame[DESTINATION].copy_from_slice(&destination.0);
+}
+
 /// Writes both addresses.
 pub fn set_addresses(frame: &mut [u8], destination: Mac, source: Mac) {
-    frame[..6].copy_from_slice(&destination.0);
-    frame[6..12].copy_from_slice(&source.0);
+    set_destination(frame, destination);
+    frame[SOURCE].copy_from_slice(&source.0);
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@ use super::{set_u16, set_u32};
 
 /// Length of the header in front of what an error quotes, or of an echo's data.
 pub const HEADER: usize = 8;
-const TYPE: usize = 0;
-const CODE: usize = 1;
+/// Where the type stands.
+pub const TYPE: usize = 0;
+/// Where the code stands.
+pub const CODE: usize = 1;
 /// Where the checksum stands.
 pub const CHECKSUM: usize = 2;
 /// Where the header's second word stands: what the type makes of it.
-const REST: usize = 4;
+pub const REST: usize = 4;
 
 /// Writes a message's header, the checksum 0 for now.
 pub fn write_header(kind: u8, code: u8, rest: u32, message: &mut [u8]) {
@@ -28,6 +30,8 @@ pub fn set_checksum(message: &mut [u8], pseudo: Sum) {
 
 /// ICMP for IPv4.
 pub mod v4 {
+    /// Where "fragmentation needed" tells the MTU.
+    pub const MTU: usize = 6;
     /// An answer to an echo request.
     pub const ECHO_REPLY: u8 = 0;
     /// The packet did not reach its destination.

@@ -1,14 +1,30 @@
 //! IPv4 (RFC 791).
 
 use super::checksum::Sum;
-use super::{set_u16, u16_at};
+use super::{is_ipv4, set_u16, u16_at};
 use crate::net::Protocol;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
 /// Length of a header with all the options that it has room for.
 pub const LONGEST: usize = 60;
+/// Where the type of service stands.
+pub const TOS: usize = 1;
+/// Where the datagram's length stands, header included.
+pub const TOTAL_LENGTH: usize = 2;
+/// Where the identification stands, which fragments of one datagram have in common.
+pub const IDENTIFICATION: usize = 4;
+/// Where the fragment field stands.
+pub const FRAGMENT: usize = 6;
+/// Where the time to live stands.
+pub const TTL: usize = 8;
+/// Where the number of the protocol stands.
+pub const PROTOCOL: usize = 9;
+const CHECKSUM: usize = 10;
+const SOURCE: Range<usize> = 12..16;
+const DESTINATION: Range<usize> = 16..20;
 /// The bit of the fragment field that forbids fragmentation.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// The bit of the fragment field that announces further fragments.
@@ -36,9 +52,9 @@ impl<'a> Ipv4<'a> {
     /// Reads the header of `datagram`, which may have link-layer padding behind it.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, Ipv4Error> {
         let first: &[u8; HEADER] = datagram.first_chunk().ok_or(Ipv4Error::Malformed)?;
-        let length = usize::from(first[0] & 0xf) * 4;
-        let total_length = usize::from(u16_at(first, 2));
-        if first[0] >> 4 != 4 || length < HEADER || total_length < length || total_length > datagram.len() {
+        let length = said_length(first);
+        let total_length = usize::from(u16_at(first, TOTAL_LENGTH));
+        if !is_ipv4(first) || length < HEADER || total_length < length || total_length > datagram.len() {
             return Err(Ipv4Error::Malformed);
         }
         let header = &datagram[..length];
@@ -69,19 +85,19 @@ impl<'a> Ipv4<'a> {
     /// Whether nobody may fragment it.
     #[must_use]
     pub fn dont_fragment(&self) -> bool {
-        u16_at(self.header, 6) & DONT_FRAGMENT != 0
+        u16_at(self.header, FRAGMENT) & DONT_FRAGMENT != 0
     }
 
     /// Whether further fragments of the datagram follow.
     #[must_use]
     pub fn more_fragments(&self) -> bool {
-        u16_at(self.header, 6) & MORE_FRAGMENTS != 0
+        u16_at(self.header, FRAGMENT) & MORE_FRAGMENTS != 0
     }
 
     /// Where in the datagram's payload this fragment belongs, in bytes.
     #[must_use]
     pub fn fragment_offset(&self) -> usize {
-        usize::from(u16_at(self.header, 6) & OFFSET) * 8
+        usize::from(u16_at(self.header, FRAGMENT) & OFFSET) * 8
     }
 
     /// Time to live.
@@ -115,25 +131,36 @@ fn address_at(header: &[u8], at: usize) -> Ipv4Addr {
 
 /// Writes the source address; the checksum is left to [`set_checksum`].
 pub fn set_source(header: &mut [u8], address: Ipv4Addr) {
-    header[12..16].copy_from_slice(&address.octets());
+    header[SOURCE].copy_from_slice(&address.octets());
 }
 
 /// Writes the destination address; the checksum is left to [`set_checksum`].
 pub fn set_destination(header: &mut [u8], address: Ipv4Addr) {
-    header[16..20].copy_from_slice(&address.octets());
+    header[DESTINATION].copy_from_slice(&address.octets());
 }
 
 /// Sums the header anew.
 pub fn set_checksum(header: &mut [u8]) {
-    let length = usize::from(header[0] & 0xf) * 4;
-    set_u16(header, 10, 0);
-    let checksum = Sum::ZERO.bytes(&header[..length]).checksum();
-    set_u16(header, 10, checksum);
+    set_u16(header, CHECKSUM, 0);
+    let checksum = Sum::ZERO.bytes(&header[..said_length(header)]).checksum();
+    set_u16(header, CHECKSUM, checksum);
+}
+
+/// What a header says its own length is.
+#[must_use]
+pub const fn said_length(header: &[u8]) -> usize {
+    (header[0] & 0xf) as usize * 4
+}
+
+/// Source and destination of a header.
+#[must_use]
+pub fn ends(header: &[u8; HEADER]) -> (Ipv4Addr, Ipv4Addr) {
+    (address_at(header, SOURCE.start), address_at(header, DESTINATION.start))
 }
 
 /// Sums the header anew, if it is an IPv4 header.
 pub fn sum_if_v4(header: &mut [u8]) {
-    if header[0] >> 4 == 4 {
+    if is_ipv4(header) {
         set_checksum(header);
     }
 }
@@ -163,12 +190,12 @@ impl Fields {
     /// Writes a header without options, checksum included.
     pub fn write(&self, header: &mut [u8]) {
         header[0] = 0x45;
-        header[1] = self.tos;
-        set_u16(header, 2, self.total_length);
-        set_u16(header, 4, self.identification);
-        set_u16(header, 6, self.fragment);
-        header[8] = self.ttl;
-        header[9] = self.protocol.0;
+        header[TOS] = self.tos;
+        set_u16(header, TOTAL_LENGTH, self.total_length);
+        set_u16(header, IDENTIFICATION, self.identification);
+        set_u16(header, FRAGMENT, self.fragment);
+        header[TTL] = self.ttl;
+        header[PROTOCOL] = self.protocol.0;
         set_source(header, self.source);
         set_destination(header, self.destination);
         set_checksum(header);

@@ -3,11 +3,26 @@
 use super::{set_u16, set_u32, u16_at};
 use crate::net::Protocol;
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 /// Length of the fixed header.
 pub const HEADER: usize = 40;
 /// Length of the fragment header.
 pub const FRAGMENT_HEADER: usize = 8;
+/// Where the length of what follows the fixed header stands.
+pub const PAYLOAD_LENGTH: usize = 4;
+/// Where the number stands of what follows the fixed header.
+pub const NEXT_HEADER: usize = 6;
+/// Where the hop limit stands.
+pub const HOP_LIMIT: usize = 7;
+const SOURCE: Range<usize> = 8..24;
+const DESTINATION: Range<usize> = 24..40;
+/// Where the fragment header has the fragment's place, and the bit that more follow.
+pub const FRAGMENT_PLACE: usize = 2;
+/// That bit.
+pub const MORE_FRAGMENTS: u16 = 1;
+/// Where it has the identification, which fragments of one datagram have in common.
+pub const FRAGMENT_IDENTIFICATION: usize = 4;
 /// The MTU that every link has at least (RFC 8200 §5).
 pub const LEAST_MTU: usize = 1280;
 /// Room for a header with more extension headers than anybody sends.
@@ -42,7 +57,7 @@ impl<'a> Ipv6<'a> {
     #[must_use]
     pub fn parse(packet: &'a [u8]) -> Option<Self> {
         let first: &[u8; HEADER] = packet.first_chunk()?;
-        let total_length = HEADER + usize::from(u16_at(first, 4));
+        let total_length = HEADER + usize::from(u16_at(first, PAYLOAD_LENGTH));
         if first[0] >> 4 != 6 || total_length > packet.len() {
             return None;
         }
@@ -59,7 +74,7 @@ impl<'a> Ipv6<'a> {
             };
             let start = &packet[at..];
             if next == FRAGMENT {
-                let field = u16_at(start, 2);
+                let field = u16_at(start, FRAGMENT_PLACE);
                 fragment = Some((usize::from(field & !7), field & 1 != 0));
                 fragment_header = at;
             }
@@ -122,19 +137,19 @@ impl<'a> Ipv6<'a> {
     /// Hop limit.
     #[must_use]
     pub fn hop_limit(&self) -> u8 {
-        self.header[7]
+        self.header[HOP_LIMIT]
     }
 
     /// Who sent it.
     #[must_use]
     pub fn source(&self) -> Ipv6Addr {
-        address_at(self.header, 8)
+        address_at(self.header, SOURCE.start)
     }
 
     /// Where it is to go.
     #[must_use]
     pub fn destination(&self) -> Ipv6Addr {
-        address_at(self.header, 24)
+        address_at(self.header, DESTINATION.start)
     }
 }
 
@@ -150,8 +165,14 @@ fn extension_length(number: u8, bytes: &[u8]) -> Option<usize> {
     Some(match number {
         FRAGMENT => FRAGMENT_HEADER,
         AUTHENTICATION => (usize::from(start[1]) + 2) * 4,
-        _ => (usize::from(start[1]) + 1) * 8,
+        _ => options_length(start),
     })
+}
+
+/// Length of an extension header of options or of a route, of which the first two bytes are there.
+#[must_use]
+pub fn options_length(header: &[u8]) -> usize {
+    (usize::from(header[1]) + 1) * 8
 }
 
 fn address_at(header: &[u8], at: usize) -> Ipv6Addr {
@@ -162,12 +183,12 @@ fn address_at(header: &[u8], at: usize) -> Ipv6Addr {
 
 /// Writes the source address.
 pub fn set_source(header: &mut [u8], address: Ipv6Addr) {
-    header[8..24].copy_from_slice(&address.octets());
+    header[SOURCE].copy_from_slice(&address.octets());
 }
 
 /// Writes the destination address.
 pub fn set_destination(header: &mut [u8], address: Ipv6Addr) {
-    header[24..40].copy_from_slice(&address.octets());
+    header[DESTINATION].copy_from_slice(&address.octets());
 }
 
 /// An IPv6 header that an error quotes, which may end anywhere behind its first 40 bytes.
@@ -196,11 +217,11 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted6> {
     while let Some(start) = bytes.get(at..at + 8) {
         at += match next {
             FRAGMENT => {
-                is_first = u16_at(start, 2) & !7 == 0;
+                is_first = u16_at(start, FRAGMENT_PLACE) & !7 == 0;
                 FRAGMENT_HEADER
             }
             AUTHENTICATION => (usize::from(start[1]) + 2) * 4,
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (usize::from(start[1]) + 1) * 8,
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => options_length(start),
             _ => break,
         };
         next = start[0];
@@ -215,7 +236,7 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted6> {
 /// Source and destination of a header.
 #[must_use]
 pub fn ends(header: &[u8]) -> (Ipv6Addr, Ipv6Addr) {
-    (address_at(header, 8), address_at(header, 24))
+    (address_at(header, SOURCE.start), address_at(header, DESTINATION.start))
 }
 
 /// How much of a header with its extension headers every fragment has to repeat, and where the byte stands
@@ -232,7 +253,7 @@ pub fn repeated_headers(header: &[u8]) -> (usize, usize) {
             _ => break,
         }
         field = end;
-        end += (usize::from(header[end + 1]) + 1) * 8;
+        end += options_length(&header[end..]);
     }
     (end.min(header.len()), field)
 }
@@ -242,8 +263,8 @@ pub fn repeated_headers(header: &[u8]) -> (usize, usize) {
 pub fn write_fragment_header(next: u8, place: u16, identification: u32, header: &mut [u8]) {
     header[0] = next;
     header[1] = 0;
-    set_u16(header, 2, place);
-    set_u32(header, 4, identification);
+    set_u16(header, FRAGMENT_PLACE, place);
+    set_u32(header, FRAGMENT_IDENTIFICATION, identification);
 }
 
 /// The fields of a header that the engine makes itself. The flow label is 0.
@@ -267,9 +288,9 @@ impl Fields {
     /// Writes a header without extension headers.
     pub fn write(&self, header: &mut [u8]) {
         set_u32(header, 0, 6 << 28 | u32::from(self.traffic_class) << 20);
-        set_u16(header, 4, self.payload_length);
-        header[6] = self.protocol.0;
-        header[7] = self.hop_limit;
+        set_u16(header, PAYLOAD_LENGTH, self.payload_length);
+        header[NEXT_HEADER] = self.protocol.0;
+        header[HOP_LIMIT] = self.hop_limit;
         set_source(header, self.source);
         set_destination(header, self.destination);
     }

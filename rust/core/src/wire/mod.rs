@@ -16,6 +16,45 @@ pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
+/// Where the ports stand in the headers of TCP, UDP and SCTP.
+pub(crate) mod ports {
+    /// The sender's.
+    pub(crate) const SOURCE: usize = 0;
+    /// The receiver's.
+    pub(crate) const DESTINATION: usize = 2;
+    /// Length of both.
+    pub(crate) const LENGTH: usize = 4;
+}
+
+/// Whether an IP header is IPv4's: its version says so.
+#[must_use]
+pub(crate) const fn is_ipv4(header: &[u8]) -> bool {
+    header[0] >> 4 == 4
+}
+
+/// Counts the hop in an IP header of either family. The caller knows that the time to live lasts.
+pub(crate) fn count_hop(header: &mut [u8]) {
+    if is_ipv4(header) {
+        header[ipv4::TTL] -= 1;
+        ipv4::set_checksum(header);
+    } else {
+        header[ipv6::HOP_LIMIT] -= 1;
+    }
+}
+
+/// Marks an IP header of either family: there was congestion on the way. IPv4's checksum is left to the caller.
+pub(crate) fn mark_congestion(header: &mut [u8]) {
+    if is_ipv4(header) {
+        header[ipv4::TOS] |= CONGESTION_EXPERIENCED;
+    } else {
+        // The traffic class begins in the middle of the first byte.
+        header[1] |= CONGESTION_EXPERIENCED << 4;
+    }
+}
+
+/// The ECN code of a packet that was on a congested way (RFC 3168 §5).
+const CONGESTION_EXPERIENCED: u8 = 0b11;
+
 /// The big-endian 16-bit field at `at`.
 #[must_use]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -2,6 +2,12 @@
 
 /// Length of the common header.
 pub const HEADER: usize = 12;
+/// Length of a chunk's header.
+pub const CHUNK_HEADER: usize = 4;
+/// Where a chunk's header has its type.
+pub const CHUNK_TYPE: usize = 0;
+/// Where it has the chunk's length, header included.
+pub const CHUNK_LENGTH: usize = 2;
 /// Where the checksum stands.
 pub const CHECKSUM: usize = 8;
 /// The Castagnoli polynomial, bits reversed.

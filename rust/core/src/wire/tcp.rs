@@ -1,9 +1,15 @@
 //! TCP (RFC 9293): as much of the header as the engine reads and rewrites.
 
-use super::{u16_at, u32_at};
+use super::{ports, u16_at, u32_at};
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
+/// Where the sequence number stands.
+pub const SEQUENCE: usize = 4;
+/// Where the number stands of the byte that is expected next.
+pub const ACKNOWLEDGEMENT: usize = 8;
+/// Where the header's length stands, in the upper half of a byte, in units of four bytes.
+pub const DATA_OFFSET: usize = 12;
 /// Where the control bits stand.
 pub const FLAGS: usize = 13;
 /// Where the checksum stands.
@@ -20,7 +26,7 @@ impl<'a> Tcp<'a> {
     #[must_use]
     pub fn parse(segment: &'a [u8]) -> Option<Self> {
         let first: &[u8; HEADER] = segment.first_chunk()?;
-        let length = usize::from(first[12] >> 4) * 4;
+        let length = said_length(first);
         if length < HEADER {
             return None;
         }
@@ -36,25 +42,25 @@ impl<'a> Tcp<'a> {
     /// The sender's port.
     #[must_use]
     pub fn source_port(&self) -> u16 {
-        u16_at(self.header, 0)
+        u16_at(self.header, ports::SOURCE)
     }
 
     /// The receiver's port.
     #[must_use]
     pub fn destination_port(&self) -> u16 {
-        u16_at(self.header, 2)
+        u16_at(self.header, ports::DESTINATION)
     }
 
     /// Sequence number of the first byte.
     #[must_use]
     pub fn sequence(&self) -> u32 {
-        u32_at(self.header, 4)
+        u32_at(self.header, SEQUENCE)
     }
 
     /// The next sequence number that the sender expects.
     #[must_use]
     pub fn acknowledgement(&self) -> u32 {
-        u32_at(self.header, 8)
+        u32_at(self.header, ACKNOWLEDGEMENT)
     }
 
     /// The control bits.
@@ -62,6 +68,12 @@ impl<'a> Tcp<'a> {
     pub fn flags(&self) -> TcpFlags {
         TcpFlags(self.header[13])
     }
+}
+
+/// What a header says its own length is.
+#[must_use]
+pub fn said_length(header: &[u8]) -> usize {
+    usize::from(header[DATA_OFFSET] >> 4) * 4
 }
 
 /// TCP's control bits.

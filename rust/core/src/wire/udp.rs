@@ -1,9 +1,11 @@
 //! UDP (RFC 768).
 
-use super::u16_at;
+use super::{ports, u16_at};
 
 /// Length of the header.
 pub const HEADER: usize = 8;
+/// Where the datagram's length stands, header included.
+pub const LENGTH: usize = 4;
 /// Where the checksum stands.
 pub const CHECKSUM: usize = 6;
 
@@ -23,19 +25,19 @@ impl<'a> Udp<'a> {
     /// The sender's port.
     #[must_use]
     pub fn source_port(&self) -> u16 {
-        u16_at(self.header, 0)
+        u16_at(self.header, ports::SOURCE)
     }
 
     /// The receiver's port.
     #[must_use]
     pub fn destination_port(&self) -> u16 {
-        u16_at(self.header, 2)
+        u16_at(self.header, ports::DESTINATION)
     }
 
     /// Length of the datagram, header included, as the header says it.
     #[must_use]
     pub fn length(&self) -> usize {
-        usize::from(u16_at(self.header, 4))
+        usize::from(u16_at(self.header, LENGTH))
     }
 
     /// The checksum; 0 when the sender computed none.
