@@ -12,7 +12,7 @@ import pytest
 
 import replay
 from kinds import frames, packet
-from kinds.excuses import VANISHED, Excuses, Unsent
+from kinds.excuses import TEMPLATE, VANISHED, Excuses, Unsent
 from kinds.frames import ETHERNET, Ip
 from kinds.result import Result, Scenario
 from kinds.topology import MACS, ROUTERS, Topology
@@ -136,6 +136,31 @@ def test_counters_that_begin_anew_are_not_corrected_for_what_was_before(
     player.excuses = excuses
     player.command(command)
     assert (not excuses.unsent) == forgotten
+
+
+def test_what_a_packet_to_port_0_changes_of_a_template_is_excused_and_no_more() -> None:
+    excuses, name = Excuses(), ("TCP", (ip_address(VIP), 80))
+    ends = (ip_address(VIP), 80, ip_address(SERVER), 80)
+    template = ("TCP", ip_address(CLIENT), 0, *ends)
+    wanted, has = [(*template, "ERR!", 10)], [(*template, "NONE", 90)]
+    assert excuses.listing("conns", wanted, has)[2] == ""
+    reply = Packet(TCP, (SERVER, 80), (CLIENT, 0), ACK).frame(MACS["s"], ROUTER_S)
+    excuses.see(reply)
+    length = len(reply) - ETHERNET
+    plain, same, rule = excuses.listing("conns", wanted, has)
+    assert (plain == same, rule) == (True, TEMPLATE)
+    for other in ([(*template[:2], 1, *ends, "NONE", 90)], [(*template, "SYN_RECV", 10)], []):
+        plain, same, _ = excuses.listing("conns", wanted, other)
+        assert plain != same
+    for packets, octets, excused in [(1, length, True), (2, 2 * length, False), (1, length + 1, False)]:
+        counts = {name: [1, 1, packets, 60, octets]}, {name: [1, 1, 0, 60, 0]}
+        plain, same, _ = excuses.listing("stats", *counts)
+        assert (plain == same) == excused
+    routed = [("c", Packet(TCP, (SERVER, 80), (CLIENT, 0), ACK).frame(ROUTER, MACS["c"]))]
+    translated = [("c", Packet(TCP, (VIP, 81), (CLIENT, 0), ACK).frame(ROUTER, MACS["c"]))]
+    assert excuses.frames(("s", reply), 0, translated, routed) == TEMPLATE
+    elsewhere = [("c", Packet(TCP, (VIP, 81), (CLIENT, 9), ACK).frame(ROUTER, MACS["c"]))]
+    assert excuses.frames(("s", reply), 0, elsewhere, routed) == ""
 
 
 @pytest.mark.parametrize("tos", [0, 1, 2, 3, 0x2F])

@@ -30,7 +30,10 @@ TOLD_MTU = "the MTU told about a tunnel is the one before, and less its IP heade
 NOT_TOLD = "what is too long behind a tunnel with IPv6 goes there all the same"
 FIXED_PLACE = "TCP flags and SCTP chunks behind IPv6 extension headers are read where there are none"
 STRAY_FLAG = "the length of an IPv6 fragment is taken for IPv4 flags, of which one is: don't fragment"
+TEMPLATE = "a packet to client port 0 is taken for a persistence template's, which changes: servers count -1"
 
+TRANSPORTS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
+TEMPLATE_STATES = ("NONE", "ASSURED", "ERR!")
 TUNNELS = (IPIP, IPV6, UDP, GRE)
 KEEP_DONT_FRAGMENT = 0x40
 """Linux's flag for a packet whose fragments are to bear "don't fragment"."""
@@ -65,12 +68,15 @@ class Excuses:
         """Ends of tunnels with the MTU that was told about one with IPv6 in it or around it."""
         self.said: Ip | None = None
         """What the host sent last for the frame that came in last."""
+        self.to_port_0: list[tuple[str, object, int]] = []
+        """Packets to client port 0, and errors about packets from it: protocol, client, length."""
 
     def see(self, frame: bytes) -> None:
         """Takes note of a frame that comes in."""
         self.said = None
         packet = Ip.parse(frame[ETHERNET:])
         segment = packet and packet.version == 6 and packet.behind_authentication()
+        self._note_port_0(packet)
         has_state = segment and segment.protocol in (TCP, SCTP)
         if segment and has_state and segment.transport > 40 and len(segment.payload) >= 4:
             source, destination = struct.unpack("!HH", segment.payload[:4])
@@ -94,6 +100,7 @@ class Excuses:
     def hear(self, frame: bytes) -> None:
         """Takes note of a frame that the host sends."""
         self.said = Ip.parse(frame[ETHERNET:])
+        self._note_port_0(self.said)
 
     def frames(self, cause: tuple[str, bytes] | None, longest: int, wanted: Frames, has: Frames) -> str:
         """The rule by which other frames came than those wanted; empty if there is none.
@@ -101,12 +108,15 @@ class Excuses:
         ``longest`` is the length of the longest fragment, as a frame, if ``cause`` is one.
         """
         error = cause and Ip.parse(cause[1][ETHERNET:])
-        if not error:
+        if not cause or not error:
             return ""
         if not wanted and len(has) == 1:
             for about in (error, self.said):
                 if about and about.protocol == ICMPV6 and self._relays(about, has[0][1]):
                     return VANISHED
+        if len(wanted) == len(has) == 1 and wanted[0][0] == has[0][0] and self._is_to_port_0(error):
+            said = [_without_source(frame) for _, frame in (wanted[0], has[0], cause)]
+            return TEMPLATE if said[0] == said[1] == said[2] else ""
         if error.version == 6 and error.fragment and longest - ETHERNET & KEEP_DONT_FRAGMENT:
             plain = [(leg, _without_dont_fragment(frame)) for leg, frame in wanted]
             no_longer = _longest(has) <= _longest(wanted)
@@ -132,7 +142,51 @@ class Excuses:
         if kind == "stats" and self.unsent:
             counted = {name: self._counted(name, numbers) for name, numbers in has.items()}
             return wanted, counted, self.unsent[-1].rule
+        if self.to_port_0:
+            return *self._without_templates(kind, wanted, has), TEMPLATE
         return wanted, has, ""
+
+    def _note_port_0(self, packet: Ip | None) -> None:
+        about = packet and self._is_to_port_0(packet)
+        if packet and about:
+            self.to_port_0.append((*about, len(packet.data)))
+
+    def _is_to_port_0(self, packet: Ip) -> tuple[str, object] | None:
+        """The protocol and the client, if the packet goes to port 0 or is an error about one from there."""
+        if packet.fragment:
+            return None
+        about = packet.protocol in (ICMP, ICMPV6) and _quoted(packet.payload[8:])
+        if about and about.protocol in TRANSPORTS and about.payload[:2] == b"\0\0":
+            return TRANSPORTS[about.protocol], about.source
+        if packet.protocol in TRANSPORTS and packet.payload[2:4] == b"\0\0":
+            return TRANSPORTS[packet.protocol], packet.destination
+        return None
+
+    def _without_templates(self, kind: str, wanted: Any, has: Any) -> tuple[Any, Any]:
+        """Two listings without what such packets change."""
+        clients = {(protocol, client) for protocol, client, _ in self.to_port_0}
+
+        def plain(rows: list[Any]) -> list[Any]:
+            changed = [row[:2] in clients and row[2] == 0 and row[7] in TEMPLATE_STATES for row in rows]
+            return [row[:7] if there else row for row, there in zip(rows, changed, strict=True)]
+
+        if kind == "conns":
+            return plain(wanted), plain(has)
+        if kind == "svcs":
+            return _without_activity(wanted), _without_activity(has)
+        if kind == "stats":
+            counted = {(0, 0)}
+            for _, _, length in self.to_port_0:
+                counted |= {(packets + 1, octets + length) for packets, octets in counted}
+            more = {
+                name: wanted[name]
+                for name, numbers in has.items()
+                if name in wanted
+                and wanted[name][:2] + wanted[name][3:4] == numbers[:2] + numbers[3:4]
+                and (wanted[name][2] - numbers[2], wanted[name][4] - numbers[4]) in counted
+            }
+            return wanted, has | more
+        return wanted, has
 
     def _relays(self, error: Ip, frame: bytes) -> bool:
         """Whether ``frame`` is ``error``, from a server's side, as a client is to get it."""
@@ -224,6 +278,19 @@ def _without_dont_fragment(frame: bytes) -> bytes:
     (field,) = struct.unpack("!H", packet.data[6:8])
     header = packet.data[:6] + struct.pack("!H", field & ~DONT_FRAGMENT) + packet.data[8 : packet.transport]
     return frame[:ETHERNET] + with_checksum(header) + frame[ETHERNET + packet.transport :]
+
+
+def _without_source(frame: bytes) -> object:
+    """What a packet to port 0, or an error about one from there, says beside who sent it from which port."""
+    packet = Ip.parse(frame[ETHERNET:])
+    if not packet:
+        return frame
+    if packet.protocol in TRANSPORTS:
+        checksum = {TCP: 16, UDP: 6, SCTP: 8}[packet.protocol]
+        rest = packet.payload[2:checksum] + packet.payload[checksum + 2 + 2 * (packet.protocol == SCTP) :]
+        return packet.destination, packet.protocol, rest
+    quoted = _quoted(packet.payload[8:])
+    return packet.destination, packet.protocol, packet.payload[:2], quoted and quoted.payload[:2]
 
 
 def _without_mtu(frame: bytes) -> bytes:

@@ -151,6 +151,30 @@ def odd_zero(seed, i, rng, v6):
 
 
 @scn
+def odd_template(seed, i, rng, v6):
+    """replies and errors to client port 0 where there is a persistence template alone"""
+    e = Env(rng, v6)
+    fwd = "mgi"[i % 3]
+    proto = [6, 17, 132][i // 3 % 3]
+    r = Rec("packet", "", seed, rng, e.rs, setup=e.setup(proto, fwd, n=2, opts="-p 90"), sysctl={})
+    r.inj("c", packet(proto, e.cip, e.vip, e.cport, e.vport, SYN, b"k"), "opens")
+    server = e.rs[1]
+    r.conns()
+    source, sport = (server, e.rp) if fwd == "m" else (e.vip, e.vport)
+    for flags in (ACK, SYN | ACK, RST):
+        r.inj("s", packet(proto, source, e.cip, sport, 0, flags, b"s"), "to port 0", rs_mac(server))
+        r.conns()
+        r.svcs()
+    inner = packet(proto, e.cip, server, 0, e.rp, ACK, b"quoted")
+    error(r, "s", server, e.cip, inner, "error from the server", rs_mac(server))
+    r.stats()
+    r.wait(12, 0.5)
+    r.conns()
+    r.svcs()
+    return r
+
+
+@scn
 def odd_edits(seed, i, rng, v6):
     """mh and others while servers go, return and weigh nothing, some of the other family by tunnel"""
     e = Env(rng, v6)
