@@ -9,7 +9,7 @@ use etherparse::{Ipv4Header, PacketBuilder, SlicedPacket, TransportSlice};
 use fastlvs_core::capture::Capture;
 use fastlvs_core::conn::{State, TcpState};
 use fastlvs_core::frame::{Frame, Offload};
-use fastlvs_core::net::{InterfaceId, Mac, Protocol};
+use fastlvs_core::net::{Endpoint, InterfaceId, Mac, Protocol};
 use fastlvs_core::network::{Interface, Network, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::service::{
@@ -565,6 +565,44 @@ fn only_the_deletion_of_a_server_ends_connections_without_one() {
         Some(deleted + Duration::from_millis(10)),
         "when it went, not its deadline"
     );
+}
+
+#[test]
+fn many_that_lose_their_server_go_in_portions_between_which_packets_pass() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    director.snapshot.settings.expire_nodest_conn = true;
+    let syn = |port: u16| segment(CLIENT, VIP, (port, 80), "S", 64, &[]);
+    for port in 10_000..13_000 {
+        assert_eq!(director.takes(CLIENT_LEG, &syn(port)).0, Verdict::Forward);
+    }
+    let change = |director: &mut Director, host: u8| {
+        let endpoint = Endpoint::new([192, 168, 1, host].into(), 8080);
+        let server = ServerSpec { endpoint, ..spec(Method::Masquerading, 1).servers[0] };
+        let wish = ServiceSpec { servers: vec![server], ..spec(Method::Masquerading, 1) };
+        let table = director.snapshot.services.apply(&[wish], director.now).unwrap();
+        director.snapshot.services = Arc::new(table);
+        director.pipeline.services_changed(&director.snapshot, director.now);
+    };
+    change(&mut director, 4);
+    director.wait(1);
+    let mut left = vec![director.pipeline.connections().len()];
+    while left.last() > Some(&1) {
+        if left.len() == 1 {
+            director.takes(CLIENT_LEG, &syn(13_000));
+        }
+        director.wait(0);
+        left.push(director.pipeline.connections().len());
+    }
+    assert_eq!(left, [1976, 953, 1], "the last one has a server");
+    // Another deletion meanwhile looks at all again.
+    (10_000..13_000).for_each(|port| drop(director.takes(CLIENT_LEG, &syn(port))));
+    change(&mut director, 5);
+    director.wait(1);
+    (20_000..21_000).for_each(|port| drop(director.takes(CLIENT_LEG, &syn(port))));
+    change(&mut director, 6);
+    director.wait(1);
+    (0..4).for_each(|_| director.wait(0));
+    assert_eq!(director.pipeline.connections().len(), 0);
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub use rules::Rules;
 pub use sctp_state::{SctpEvent, SctpState};
 pub use state::{Event, State};
 pub(crate) use table::NEXT_TICK;
+pub(crate) use table::Sweep;
 pub use table::{ConnectionTable, Found};
 pub use tcp_state::TcpState;
 pub use template::{TemplateId, TemplateKey};

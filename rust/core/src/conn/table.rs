@@ -30,6 +30,21 @@ pub struct Found {
     pub outbound: bool,
 }
 
+/// How far connections and templates without server have been looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sweep {
+    /// Among the connections.
+    Connections(Cursor),
+    /// Among the templates: all connections have been looked at.
+    Templates(Cursor),
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self::Connections(Cursor::default())
+    }
+}
+
 /// The connections of one worker, and the persistence templates that they are made from.
 #[derive(Debug)]
 pub struct ConnectionTable {
@@ -182,14 +197,34 @@ impl ConnectionTable {
         self.templates.expire(now);
     }
 
-    /// Removes every connection whose server is not configured, and the templates that no connection needs then.
-    pub fn remove_without_server(&mut self, now: Instant) {
-        for place in 0..self.slab.places() {
-            if self.slab.at(place).is_some_and(|c| !c.server.is_available()) {
-                self.remove(place, now, false);
+    /// Removes connections whose server is not configured, and then the templates that no connection needs: those among
+    /// the next `places` at most. Says how to go on, if there are more. A connection has ended at `when` then.
+    pub(crate) fn remove_without_server(
+        &mut self,
+        sweep: Sweep,
+        places: u32,
+        when: Instant,
+    ) -> Option<Sweep> {
+        let (mut left, mut templates) = (places, Cursor::default());
+        match sweep {
+            Sweep::Connections(cursor) => {
+                let (range, next) = cursor.step(left, self.slab.places());
+                left -= range.len() as u32;
+                for place in range {
+                    if self.slab.at(place).is_some_and(|c| !c.server.is_available()) {
+                        self.remove(place, when, false);
+                    }
+                }
+                if let Some(next) = next {
+                    return Some(Sweep::Connections(next));
+                }
             }
+            Sweep::Templates(cursor) => templates = cursor,
         }
-        self.templates.remove_without_server(now);
+        if left == 0 {
+            return Some(Sweep::Templates(templates));
+        }
+        self.templates.remove_without_server(templates, left, when).map(Sweep::Templates)
     }
 
     /// Drops what is dispensable of a share of the connections and templates (`drop_entry`); `lot` draws a number.

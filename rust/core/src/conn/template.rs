@@ -161,13 +161,21 @@ impl Templates {
         }
     }
 
-    /// Removes those that no connection needs and whose server is not configured.
-    pub(super) fn remove_without_server(&mut self, now: Instant) {
-        for place in 0..self.slab.places() {
+    /// Removes those that no connection needs and whose server is not configured, among the next `places` at most; says
+    /// where to go on.
+    pub(super) fn remove_without_server(
+        &mut self,
+        cursor: Cursor,
+        places: u32,
+        when: Instant,
+    ) -> Option<Cursor> {
+        let (range, next) = cursor.step(places, self.slab.places());
+        for place in range {
             if self.slab.at(place).is_some_and(|t| t.controls == 0 && !t.server.is_available()) {
-                self.remove(place, now);
+                self.remove(place, when);
             }
         }
+        next
     }
 
     /// How many places there are, taken or not.

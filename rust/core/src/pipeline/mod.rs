@@ -15,7 +15,7 @@ mod refuse;
 mod related;
 mod schedule;
 
-use crate::conn::{ConnectionId, ConnectionTable, ConnectionView, Event, Found, NEXT_TICK, Rules};
+use crate::conn::{ConnectionId, ConnectionTable, ConnectionView, Event, Found, NEXT_TICK, Rules, Sweep};
 use crate::counters::Counters;
 use crate::forward::icmp::Error;
 use crate::forward::relay::{Quote, Translation};
@@ -39,6 +39,8 @@ use refuse::Sender;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// So many places of the table are looked at in one call for connections without server: packets wait meanwhile.
+const SWEPT: u32 = 1024;
 /// What a tunnel has to leave of an MTU, by the family of its outer header.
 const LEAST_TUNNEL_V4: u32 = 68;
 const LEAST_TUNNEL_V6: u32 = ipv6::LEAST_MTU as u32;
@@ -80,8 +82,10 @@ pub struct Pipeline {
     scratch: Vec<u8>,
     defences: Defences,
     lots: Lots,
-    /// When connections without a configured server go.
+    /// When connections without a configured server begin to go.
     purge: Option<Instant>,
+    /// When those began that are going, and how far that has come.
+    sweep: Option<(Instant, Sweep)>,
     /// How many servers had been deleted when the services changed last.
     deletions: u64,
 }
@@ -103,6 +107,7 @@ impl Pipeline {
             defences: Defences::default(),
             lots: Lots::new(hash_key.0 ^ hash_key.1.rotate_left(32)),
             purge: None,
+            sweep: None,
             deletions: 0,
         }
     }
@@ -191,7 +196,11 @@ impl Pipeline {
         if let Some(when) = self.purge.filter(|when| *when <= now) {
             self.purge = None;
             self.connections.expire(when);
-            self.connections.remove_without_server(when);
+            self.sweep = Some((when, Sweep::default()));
+        }
+        if let Some((when, sweep)) = self.sweep.take() {
+            let left = self.connections.remove_without_server(sweep, SWEPT, when);
+            self.sweep = left.map(|sweep| (when, sweep));
         }
         self.connections.expire(now);
         let trace = &mut NoTrace;
