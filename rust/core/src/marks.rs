@@ -2,7 +2,7 @@
 //! kernel netfilter marks packets; here the first rule that fits does.
 
 use crate::net::{FlowKey, Prefix, Protocol};
-use crate::service::ServiceKey;
+use crate::service_key::ServiceKey;
 use std::ops::RangeInclusive;
 
 /// Packets that get a mark.

@@ -1,6 +1,6 @@
 //! What the kernel calls sysctls: how the engine behaves, with the kernel's names and defaults.
 
-use crate::conn::State;
+use crate::state::State;
 use crate::time::Duration;
 
 /// How the engine behaves.
@@ -144,7 +144,7 @@ impl Default for Timeouts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::TcpState;
+    use crate::state::TcpState;
 
     #[test]
     fn each_state_has_its_timeout() {

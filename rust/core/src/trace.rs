@@ -2,7 +2,8 @@
 //! listens to none of it: [`NoTrace`] compiles to nothing.
 
 use crate::net::{Endpoint, FlowKey};
-use crate::service::{Method, ServiceKey};
+use crate::server::Method;
+use crate::service_key::ServiceKey;
 use std::fmt;
 
 /// Somebody who listens to a packet's way.

@@ -2,7 +2,7 @@
 
 use super::{ConnectionView, Direction, Event, Rules, State, TemplateId};
 use crate::net::{Endpoint, FlowKey, Protocol};
-use crate::service::{Method, RealServer, Statistics};
+use crate::server::{Method, RealServer, Statistics};
 use crate::time::{Duration, Instant};
 use std::sync::Arc;
 

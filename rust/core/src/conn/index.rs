@@ -94,7 +94,7 @@ mod tests {
     use super::super::{Connection, ConnectionTable, Found};
     use super::*;
     use crate::net::{Endpoint, FlowKey, Protocol};
-    use crate::service::{Method, RealServer, ServerId};
+    use crate::server::{Method, RealServer, ServerId};
     use crate::time::Instant;
     use proptest::prelude::*;
     use std::sync::Arc;

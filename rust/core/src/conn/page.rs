@@ -3,7 +3,8 @@
 use super::slab::Slab;
 use super::{ConnectionView, State};
 use crate::net::{Endpoint, Prefix, Protocol};
-use crate::service::{Method, RealServer, ServiceKey};
+use crate::server::{Method, RealServer};
+use crate::service_key::ServiceKey;
 
 /// Where a walk through a table goes on; by default at its beginning.
 ///
@@ -112,7 +113,9 @@ mod tests {
     use super::super::{Connection, ConnectionTable, TemplateKey};
     use super::*;
     use crate::net::FlowKey;
-    use crate::service::{Edit, ServerSpec, ServiceSpec, ServiceTable, Span};
+    use crate::server::ServerSpec;
+    use crate::service::{Edit, ServiceSpec, ServiceTable};
+    use crate::service_address::Span;
     use crate::time::{Duration, Instant};
     use proptest::prelude::*;
     use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::thinning::{Turns, share_of};
 use super::wheel::Wheel;
 use super::{Connection, ConnectionId, ConnectionView, Event, Rules, TemplateId, TemplateKey};
 use crate::net::{Endpoint, FlowKey};
-use crate::service::RealServer;
+use crate::server::RealServer;
 use crate::time::{Duration, Instant};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;

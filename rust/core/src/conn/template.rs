@@ -5,7 +5,8 @@ use super::slab::Slab;
 use super::wheel::Wheel;
 use super::{ConnectionView, State};
 use crate::net::{Endpoint, Protocol};
-use crate::service::{RealServer, Span};
+use crate::server::RealServer;
+use crate::service_address::Span;
 use crate::time::{Duration, Instant};
 use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
@@ -237,7 +238,7 @@ impl Drop for Template {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Method, ServerId};
+    use crate::server::{Method, ServerId};
 
     fn after(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)

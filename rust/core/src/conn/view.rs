@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::net::{Endpoint, Protocol};
-use crate::service::Method;
+use crate::server::Method;
 use crate::time::Duration;
 
 /// A connection as it is shown to somebody else.

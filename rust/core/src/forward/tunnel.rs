@@ -7,7 +7,7 @@ use crate::frame::{Egress, Offload};
 use crate::net::{FlowKey, Protocol};
 use crate::network::Output;
 use crate::packet::Packet;
-use crate::service::Encapsulation;
+use crate::server::Encapsulation;
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::{count_hop, ethernet, gre, gue, ipv4, ipv6, ports, set_u16, udp};

@@ -1,9 +1,7 @@
 //! The director's own host: what is left to it, what is translated to it, and what is said in its stead for
 //! addresses that it does not hold.
 
-use super::refuse::Sender;
-use super::{Origin, Passage, too_big};
-use crate::conn::SctpEvent;
+use super::{Origin, Passage, Sender, too_big};
 use crate::forward::icmp::Error;
 use crate::forward::relay::{self, Quote, Translation};
 use crate::forward::{Rewrite, answer, masquerade};
@@ -11,6 +9,7 @@ use crate::frame::Egress;
 use crate::net::{Endpoint, InterfaceId, Protocol};
 use crate::network::Path;
 use crate::packet::Packet;
+use crate::state::SctpEvent;
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::arp::Arp;

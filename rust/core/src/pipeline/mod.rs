@@ -15,7 +15,7 @@ mod refuse;
 mod related;
 mod schedule;
 
-use crate::conn::{ConnectionId, ConnectionTable, ConnectionView, Event, Found, NEXT_TICK, Rules, Sweep};
+use crate::conn::{ConnectionId, ConnectionTable, ConnectionView, Found, NEXT_TICK, Rules, Sweep};
 use crate::counters::Counters;
 use crate::forward::icmp::Error;
 use crate::forward::relay::{Quote, Translation};
@@ -26,8 +26,10 @@ use crate::network::{Network, Output, Path};
 use crate::packet::{Fragment, Packet, Parsed, parse};
 use crate::path_mtu::PathMtus;
 use crate::reassembly::Reassembly;
-use crate::service::{Method, ServiceTable};
+use crate::server::Method;
+use crate::service::ServiceTable;
 use crate::settings::Settings;
+use crate::state::Event;
 use crate::time::Instant;
 use crate::trace::{NoTrace, Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
@@ -35,7 +37,6 @@ use crate::wire::ipv6;
 use defence::{Defences, Lots};
 pub use host_frame::ForHost;
 use host_frame::HostFrame;
-use refuse::Sender;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -254,6 +255,15 @@ enum Origin {
     Wire,
     /// From the director's own host.
     Host,
+}
+
+/// Whose packet is refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// A client's, which asked for an address that the engine answers for.
+    Client,
+    /// A server's on its way through.
+    Server,
 }
 
 /// One packet on its way: the engine, what it decides from, where it writes.

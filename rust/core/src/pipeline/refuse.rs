@@ -1,6 +1,6 @@
 //! Telling a sender why its packet ends here, in whose name, by which way.
 
-use super::Passage;
+use super::{Passage, Sender};
 use crate::forward::icmp::{self, Error, Speaker};
 use crate::frame::Egress;
 use crate::network::{Output, Path};
@@ -8,15 +8,6 @@ use crate::packet::Packet;
 use crate::trace::{Stage, Trace};
 use crate::verdict::Verdict;
 use std::net::IpAddr;
-
-/// Whose packet is refused.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sender {
-    /// A client's, which asked for an address that the engine answers for.
-    Client,
-    /// A server's on its way through.
-    Server,
-}
 
 impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// The rest of a datagram has not come: its sender is told, about the first fragment. Those of IPv4 that only pass

@@ -1,15 +1,18 @@
 //! The half of the decision that is about connections: what a known one means for its packet, and how a
 //! packet without one starts one.
 
-use super::refuse::Sender;
-use super::{Passage, Snapshot};
-use crate::conn::{Connection, Found, SctpEvent, SctpState, State, TcpState, TemplateId, TemplateKey};
+use super::{Passage, Sender, Snapshot};
+use crate::conn::{Connection, Found, TemplateId, TemplateKey};
 use crate::forward::icmp::Error;
 use crate::frame::Egress;
 use crate::net::{Endpoint, FlowKey, Protocol};
 use crate::packet::Packet;
 use crate::scheduler::{Flow, Request};
-use crate::service::{FTP_DATA_PORT, FTP_PORT, Persistence, RealServer, ServiceKey, Span, VirtualService};
+use crate::server::RealServer;
+use crate::service::{FTP_DATA_PORT, FTP_PORT, Persistence, VirtualService};
+use crate::service_address::Span;
+use crate::service_key::ServiceKey;
+use crate::state::{SctpEvent, SctpState, State, TcpState};
 use crate::trace::{Stage, Trace};
 use crate::verdict::{DropReason, Verdict};
 use std::net::IpAddr;

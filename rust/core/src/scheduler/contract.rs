@@ -1,7 +1,7 @@
 //! What every scheduler is asked, what it answers, and what it hears of its servers.
 
 use crate::net::{Endpoint, Protocol};
-use crate::service::{RealServer, ServerId};
+use crate::server::{RealServer, ServerId};
 use crate::settings::Settings;
 use crate::time::Instant;
 use std::fmt::Debug;

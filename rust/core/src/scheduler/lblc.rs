@@ -11,7 +11,7 @@
 use super::least::Least;
 use super::locality::Locality;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
-use crate::service::{RealServer, ServerId};
+use crate::server::{RealServer, ServerId};
 use crate::shared::AtomicU32;
 use crate::time::Instant;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::lblc::is_overloaded;
 use super::least::Least;
 use super::locality::Locality;
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
-use crate::service::{RealServer, ServerId};
+use crate::server::{RealServer, ServerId};
 use crate::shared::ArcSwap;
 use crate::time::Instant;
 use std::sync::Arc;

@@ -11,7 +11,7 @@
 //! multiplication in 128 bits, so nothing overflows. None keeps any state.
 
 use super::{Request, Scheduler, Selection, ServerEvent, Servers};
-use crate::service::RealServer;
+use crate::server::RealServer;
 use std::sync::Arc;
 
 /// Which of the four.

@@ -149,7 +149,7 @@ mod tests {
     use super::super::testing::{flow, pick_with};
     use super::super::{SchedulerFlags, testing};
     use super::*;
-    use crate::service::{Method, RealServer, ServerId};
+    use crate::server::{Method, RealServer, ServerId};
 
     fn server(number: u32, endpoint: &str, weight: u32) -> Arc<RealServer> {
         let endpoint = endpoint.parse().unwrap();

@@ -64,7 +64,7 @@ pub(crate) fn tell(scheduler: &mut Arc<dyn Scheduler>, event: ServerEvent<'_>) {
 mod testing {
     use super::*;
     use crate::net::{Endpoint, Protocol};
-    use crate::service::{Method, RealServer, ServerId};
+    use crate::server::{Method, RealServer, ServerId};
     use crate::settings::Settings;
 
     /// Servers with these weights, in list order.

@@ -3,7 +3,7 @@
 
 use super::Servers;
 use super::hash::greatest_common_divisor;
-use crate::service::ServerId;
+use crate::server::ServerId;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 

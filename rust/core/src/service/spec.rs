@@ -1,9 +1,9 @@
 //! A virtual service as a user asks for it: plain values.
 
 use super::{ServerSpec, ServiceKey};
-use crate::conn::State;
 use crate::net::{Endpoint, Protocol};
 use crate::scheduler::{Scheduler, SchedulerFlags};
+use crate::state::State;
 use crate::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -3,7 +3,6 @@
 use super::ranges::Ranges;
 use super::row::Row;
 use super::servers::Servers;
-use super::statistics::Passes;
 use super::trash::Trash;
 use super::{
     Account, Edit, Encapsulation, RealServer, ServerId, ServerSpec, ServiceKey, ServiceSpec, Statistics,
@@ -11,6 +10,7 @@ use super::{
 };
 use crate::net::{Endpoint, Protocol};
 use crate::scheduler::ServerEvent;
+use crate::server::Passes;
 use crate::time::Instant;
 use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};

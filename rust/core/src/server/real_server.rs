@@ -60,7 +60,7 @@ impl RealServer {
     }
 
     /// The same as a server of the service with that account.
-    pub(super) fn of(self, account: &Arc<Account>) -> Self {
+    pub(crate) fn of(self, account: &Arc<Account>) -> Self {
         Self { account: Arc::clone(account), ..self }
     }
 
@@ -157,13 +157,13 @@ impl RealServer {
     }
 
     /// Takes the values with which it is added, for the first time or again: an earlier weight is forgotten.
-    pub(super) fn begin(&self, spec: &ServerSpec) {
+    pub(crate) fn begin(&self, spec: &ServerSpec) {
         self.last_weight.store(spec.weight, Relaxed);
         self.set(spec);
     }
 
     /// Takes the values of an edit.
-    pub(super) fn set(&self, spec: &ServerSpec) {
+    pub(crate) fn set(&self, spec: &ServerSpec) {
         self.method.store(spec.method as u8, Relaxed);
         self.set_encapsulation(spec.encapsulation);
         self.set_weight(spec.weight);

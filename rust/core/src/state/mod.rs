@@ -1,6 +1,13 @@
 //! States of connections, whatever their protocol, and what moves them.
 
-use super::{Direction, SctpEvent, SctpState, TcpState};
+mod direction;
+mod sctp;
+mod tcp;
+
+pub use direction::Direction;
+pub use sctp::{SctpEvent, SctpState};
+pub use tcp::TcpState;
+
 use crate::net::Protocol;
 use crate::packet::{Packet, TcpFlags};
 

@@ -84,7 +84,7 @@ impl Statistics {
     }
 
     /// Forgets everything.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         for (mark, total) in self.marks.iter().zip(&self.totals) {
             mark.seen.store(total.load(Relaxed), Relaxed);
         }
@@ -139,7 +139,7 @@ impl StatisticsValues {
 
 /// When the next pass is due, for all statistics of a table.
 #[derive(Debug)]
-pub(super) struct Passes {
+pub(crate) struct Passes {
     /// In nanoseconds. Who moves it on makes the passes: the exchange is the only arbiter.
     next: AtomicU64,
 }
@@ -152,7 +152,7 @@ impl Default for Passes {
 
 impl Passes {
     /// Makes the passes that are due at `now`, over all `statistics`.
-    pub(super) fn make<'a, I>(&self, now: Instant, statistics: impl Fn() -> I)
+    pub(crate) fn make<'a, I>(&self, now: Instant, statistics: impl Fn() -> I)
     where
         I: Iterator<Item = &'a Statistics>,
     {

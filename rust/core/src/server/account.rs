@@ -1,8 +1,9 @@
 //! What all snapshots of a service, its servers and its connections share.
 
-use super::{ServiceKey, Statistics};
-use crate::conn::State;
+use super::Statistics;
+use crate::service_key::ServiceKey;
 use crate::settings::Timeouts;
+use crate::state::State;
 use crate::time::Duration;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -20,7 +21,7 @@ pub struct Account {
 
 impl Account {
     /// Of the service of that name.
-    pub(super) fn new(service: Option<ServiceKey>) -> Self {
+    pub(crate) fn new(service: Option<ServiceKey>) -> Self {
         let timeouts = [const { AtomicU32::new(0) }; State::COUNT];
         Self { service, statistics: Statistics::default(), timeouts }
     }
@@ -40,7 +41,7 @@ impl Account {
         }
     }
 
-    pub(super) fn set_timeouts(&self, wanted: &[(State, Duration)]) {
+    pub(crate) fn set_timeouts(&self, wanted: &[(State, Duration)]) {
         let mut millis = [0; State::COUNT];
         for (state, timeout) in wanted {
             millis[state.number()] = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);

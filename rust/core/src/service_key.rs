@@ -1,7 +1,7 @@
 //! What names a virtual service.
 
-use super::{ServiceAddress, Span};
 use crate::net::{Endpoint, Protocol};
+use crate::service_address::{ServiceAddress, Span};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

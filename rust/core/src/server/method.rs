@@ -35,7 +35,7 @@ impl Method {
         })
     }
 
-    pub(super) const fn from_number(number: u8) -> Self {
+    pub(crate) const fn from_number(number: u8) -> Self {
         match number {
             0 => Self::Masquerading,
             2 => Self::Tunneling,
@@ -66,7 +66,7 @@ pub enum Encapsulation {
 
 impl Encapsulation {
     /// As a number, to be kept in an atomic.
-    pub(super) const fn number(self) -> u32 {
+    pub(crate) const fn number(self) -> u32 {
         match self {
             Self::Ipip => 0,
             Self::Gue { port, checksum } => 1 << 17 | (checksum as u32) << 16 | port as u32,
@@ -74,7 +74,7 @@ impl Encapsulation {
         }
     }
 
-    pub(super) const fn from_number(number: u32) -> Self {
+    pub(crate) const fn from_number(number: u32) -> Self {
         let checksum = number >> 16 & 1 == 1;
         match number >> 17 {
             1 => Self::Gue { port: (number & 0xffff) as u16, checksum },
