@@ -1,4 +1,4 @@
-"""Which file uses which, in each Rust crate and in the Python package, and where that runs in a circle.
+"""Which file uses which, in each Rust crate and the Python package, and where files or folders run in a circle.
 
     python3 tests/imports.py            # the circles, if there are any: then it ends with 1
     python3 tests/imports.py --edges    # every arrow, as "file -> file", before that
@@ -244,6 +244,20 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     return found
 
 
+def folders(graph: Graph) -> Graph:
+    """The same for the folders at the top, each as one; files beside them stand for themselves."""
+    top = min((Path(name).parent for name in graph), key=lambda folder: len(folder.parts))
+
+    def place(name: str) -> str:
+        inner = Path(name).relative_to(top).parts
+        return str(top / inner[0]) + ("/" if len(inner) > 1 else "")
+
+    made: Graph = {place(name): set() for name in graph}
+    for name, others in graph.items():
+        made[place(name)] |= {place(other) for other in others} - {place(name)}
+    return made
+
+
 def graphs(root: Path = ROOT) -> dict[str, Graph]:
     """Each crate's graph and the package's, by their names."""
     made = {}
@@ -262,12 +276,25 @@ def main() -> int:
         arrows = sorted((file, other) for file, others in graph.items() for other in others)
         if "--edges" in sys.argv[1:]:
             print(*(f"{file} -> {other}" for file, other in arrows), sep="\n")
-        print(f"{name}: {len(graph)} files, {len(arrows)} arrows, {len(circles(graph))} circles")
-        for circle in circles(graph):
+        of_files, of_folders = circles(graph), circles(folders(graph))
+        print(
+            f"{name}: {len(graph)} files, {len(arrows)} arrows, "
+            f"{len(of_files)} circles of files, {len(of_folders)} of folders"
+        )
+        for circle in of_files + of_folders:
             bad += 1
-            members = set(circle)
-            print(*(f"  {file} -> {other}" for file, other in arrows if {file, other} <= members), sep="\n")
+            within = [(file, other) for file, other in arrows if joins(file, other, circle)]
+            print(*(f"  {file} -> {other}" for file, other in within), sep="\n")
     return bool(bad)
+
+
+def joins(file: str, other: str, circle: list[str]) -> bool:
+    """Whether an arrow leads from one member of a circle to another."""
+    ends = [
+        next((m for m in circle if end == m or (m.endswith("/") and end.startswith(m))), "")
+        for end in (file, other)
+    ]
+    return all(ends) and ends[0] != ends[1]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imports import Crate, circles, graphs, package_graph
+from imports import Crate, circles, folders, graphs, package_graph
 
 GRAPHS = graphs()
 
@@ -19,8 +19,9 @@ ARROWS = [
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_no_file_depends_on_itself_by_way_of_others(name: str) -> None:
+def test_no_file_or_folder_depends_on_itself_by_way_of_others(name: str) -> None:
     assert circles(GRAPHS[name]) == []
+    assert circles(folders(GRAPHS[name])) == []
 
 
 @pytest.mark.parametrize(("name", "file", "other"), ARROWS)
@@ -64,3 +65,16 @@ def test_a_circle_in_a_package_is_found(tmp_path: Path) -> None:
     graph = package_graph(package, tmp_path)
     assert graph == {"p/__init__.py": {"p/a.py"}, "p/a.py": {"p/b.py"}, "p/b.py": {"p/a.py"}}
     assert circles(graph) == [["p/a.py", "p/b.py"]]
+
+
+def test_a_circle_of_folders_is_found() -> None:
+    """Even where no file is in one."""
+    graph = {
+        "p/low.py": set(),
+        "p/a/one.py": {"p/b/two.py"},
+        "p/b/two.py": {"p/low.py"},
+        "p/b/three.py": {"p/a/four.py"},
+    }
+    graph["p/a/four.py"] = {"p/a/one.py"}
+    assert circles(graph) == []
+    assert circles(folders(graph)) == [["p/a/", "p/b/"]]

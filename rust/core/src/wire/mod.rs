@@ -7,6 +7,7 @@ pub mod ethernet;
 pub mod gre;
 pub mod gue;
 pub mod icmp;
+mod ip;
 pub mod ipv4;
 pub mod ipv4_options;
 pub mod ipv6;
@@ -15,6 +16,8 @@ pub mod ndp;
 pub mod sctp;
 pub mod tcp;
 pub mod udp;
+
+pub(crate) use ip::{count_hop, mark_congestion};
 
 /// Where the ports stand in the headers of TCP, UDP and SCTP.
 pub(crate) mod ports {
@@ -31,29 +34,6 @@ pub(crate) mod ports {
 pub(crate) const fn is_ipv4(header: &[u8]) -> bool {
     header[0] >> 4 == 4
 }
-
-/// Counts the hop in an IP header of either family. The caller knows that the time to live lasts.
-pub(crate) fn count_hop(header: &mut [u8]) {
-    if is_ipv4(header) {
-        header[ipv4::TTL] -= 1;
-        ipv4::set_checksum(header);
-    } else {
-        header[ipv6::HOP_LIMIT] -= 1;
-    }
-}
-
-/// Marks an IP header of either family: there was congestion on the way. IPv4's checksum is left to the caller.
-pub(crate) fn mark_congestion(header: &mut [u8]) {
-    if is_ipv4(header) {
-        header[ipv4::TOS] |= CONGESTION_EXPERIENCED;
-    } else {
-        // The traffic class begins in the middle of the first byte.
-        header[1] |= CONGESTION_EXPERIENCED << 4;
-    }
-}
-
-/// The ECN code of a packet that was on a congested way (RFC 3168 §5).
-const CONGESTION_EXPERIENCED: u8 = 0b11;
 
 /// The big-endian 16-bit field at `at`.
 #[must_use]
