@@ -30,6 +30,7 @@ mod plan;
 mod ports;
 mod quoted;
 mod rings;
+mod rivals;
 mod tally;
 mod tap;
 #[cfg(test)]

@@ -10,14 +10,14 @@ use crate::error::Error;
 use crate::family::{FAMILIES, Family, OTHER_VLANS};
 use crate::moved;
 use crate::quoted::QuotedEnd;
+use crate::rivals::{self, PROCESSES, Vips, sign};
 use fastlvs_core::net::{InterfaceId, Protocol};
 use fastlvs_io::capability::hand_on;
 use fastlvs_io::netlink::netdev_tables;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::mem;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -32,6 +32,9 @@ pub trait Nft: fmt::Debug + Send {
 
     /// The names of all tables of the family `netdev`.
     fn tables(&self) -> Result<Vec<String>, Error>;
+
+    /// All that is in one of them, as nft prints it.
+    fn list(&self, table: &str) -> Result<String, Error>;
 }
 
 /// The table of this director. It is removed with the value.
@@ -91,7 +94,7 @@ impl Table {
         let sign = loop {
             match sign(&format!("{PREFIX}{number}")) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    number = number.wrapping_add(1 << 22);
+                    number = number.wrapping_add(PROCESSES);
                 }
                 done => break done.map_err(Error::platform("marking the nftables table"))?,
             }
@@ -120,8 +123,12 @@ impl Table {
     }
 
     /// Makes the table agree with `after`, in one step, from where it agrees with `before`. Where somebody changed
-    /// or removed it meanwhile, all is written anew. After an error the table is as before.
+    /// or removed it meanwhile, all is written anew. After an error the table is as before. It is one that another director
+    /// serves a new VIP.
     pub fn change(&mut self, before: &Claims, after: &Claims) -> Result<(), Error> {
+        let is_same = before.services == after.services;
+        let new = if is_same { Vips::default() } else { Vips::of(after).beyond(&Vips::of(before)) };
+        let _turn = self.alone(&new, &self.interfaces)?;
         let Err(_) = self.run(&contents(&self.name, self.quotes, Some(before), after), after) else {
             return Ok(());
         };
@@ -160,6 +167,7 @@ impl Table {
     /// Hooks these interfaces: a hook goes with its interface, on most kernels, and the number with which packets are moved
     /// does on all. After an error the table is as before.
     pub fn attach(&mut self, interfaces: Vec<(InterfaceId, String)>, claims: &Claims) -> Result<(), Error> {
+        let _turn = self.alone(&Vips::of(claims), &interfaces)?;
         let before = mem::replace(&mut self.interfaces, interfaces);
         // It may have been impossible for want of an interface.
         let moving = mem::replace(&mut self.moving, Moving::Unused);
@@ -168,6 +176,31 @@ impl Table {
             (self.interfaces, self.moving) = (before, moving);
         }
         made
+    }
+
+    /// Sees to it that nobody else serves these VIPs on these interfaces, for as long as what it gives lives.
+    fn alone(
+        &self,
+        vips: &Vips,
+        interfaces: &[(InterfaceId, String)],
+    ) -> Result<Option<UnixListener>, Error> {
+        if vips.is_empty() {
+            return Ok(None);
+        }
+        let turn = rivals::turn();
+        let others = self.nft.tables()?.into_iter().filter(|name| *name != self.name);
+        for name in others {
+            let Some(number) = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok()) else {
+                continue;
+            };
+            if sign(&name).is_err()
+                // One that ends meanwhile serves nothing.
+                && let Ok(listing) = self.nft.list(&name)
+            {
+                rivals::refuse(vips, interfaces.iter().map(|(_, name)| name.as_str()), number, &listing)?;
+            }
+        }
+        Ok(turn)
     }
 
     /// Makes the table anew, whatever there is of it.
@@ -256,11 +289,6 @@ impl Table {
     }
 }
 
-/// Binds the abstract socket that says who owns a table of that name, in this network namespace.
-fn sign(name: &str) -> io::Result<UnixListener> {
-    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)
-}
-
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from));
@@ -297,6 +325,13 @@ impl Nft for Program {
             what: "nft refused",
             problem: said.lines().next().unwrap_or("no reason").to_owned(),
         })
+    }
+
+    fn list(&self, table: &str) -> Result<String, Error> {
+        let listed = hand_on(Command::new(&self.0).args(["list", "table", "netdev", table]))
+            .output()
+            .map_err(Error::platform("running nft"))?;
+        Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
     }
 
     fn tables(&self) -> Result<Vec<String>, Error> {

@@ -33,6 +33,10 @@ impl Nft for FakeNft {
     fn tables(&self) -> Result<Vec<String>, Error> {
         Ok(self.tables.lock().unwrap().clone())
     }
+
+    fn list(&self, _: &str) -> Result<String, Error> {
+        Ok(String::new())
+    }
 }
 
 impl FakeNft {
