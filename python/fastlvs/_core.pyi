@@ -123,10 +123,10 @@ class Configuration:
     @staticmethod
     def from_toml(text: str, file: str) -> Configuration:
         """Reads the text of a `director.toml`, which errors call `file`."""
-    @property
-    def services(self) -> list[dict[str, Any]]:
+    def services(self, before: Configuration | None = None) -> list[dict[str, Any] | int]:
         """The services that the file has: what `VirtualService` takes by name; its servers, as `RealServer`
-        takes them; and the `place` of its scheduler, as `ConfigurationError` takes it."""
+        takes them; and the `place` of its scheduler, as `ConfigurationError` takes it. Of those that another
+        file had, to the letter, their places there."""
 
 @final
 class Director:

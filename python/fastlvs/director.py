@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from fastlvs import _core, checks, schedulers
 from fastlvs._core import Configuration
@@ -75,6 +75,8 @@ class Director(Balancer):
     """
 
     _core: _core.Director
+    _read: Read | None
+    """What a file said last."""
 
     def __init__(
         self,
@@ -130,8 +132,9 @@ class Director(Balancer):
             CapabilityError, InterfaceError, PlatformError: as the constructor.
         """
         director, loaded = cls.__new__(cls), dict[object, Scheduler]()
-        director._start(*read_configuration(path, loaded))
-        director._loaded = loaded
+        read = read_configuration(path, loaded)
+        director._start(*read)
+        director._loaded, director._read = loaded, read
         return director
 
     def reload(self, path: str | PathLike[str]) -> None:
@@ -142,9 +145,10 @@ class Director(Balancer):
             ConfigurationError: the file says something impossible. Nothing has changed then.
         """
         with self._changing:
-            configuration, services = read_configuration(path, self._loaded)
+            configuration, services = read = read_configuration(path, self._loaded, self._read)
             self._core.reconfigure(configuration, [spec(service) for service in services])
             self._wanted = {service.key: service for service in services}
+            self._read = read
 
     @property
     def counters(self) -> DirectorCounters:
@@ -233,6 +237,7 @@ class Director(Balancer):
         super().__init__()
         self._loaded: dict[object, Scheduler] = {}
         """The schedulers that a file named: by service, and by what the file calls them."""
+        self._read = None
         self._core = _core.Director(configuration, [spec(service) for service in services])
         self._wanted = {service.key: service for service in services}
         _running.add(self)
@@ -256,10 +261,17 @@ class Director(Balancer):
         return f"<Director on {' '.join(self.interfaces)}: {len(self.services)} services>"
 
 
+Read: TypeAlias = tuple[Configuration, tuple[VirtualService, ...]]
+
+
 def read_configuration(
-    path: str | PathLike[str], loaded: dict[object, Scheduler] | None = None
-) -> tuple[Configuration, tuple[VirtualService, ...]]:
+    path: str | PathLike[str],
+    loaded: dict[object, Scheduler] | None = None,
+    before: Read | None = None,
+) -> Read:
     """What a ``director.toml`` says, with its schedulers loaded, or taken from those ``loaded`` before.
+
+    A service that was read ``before`` and is said in the same words is the same object.
 
     Raises:
         ConfigurationError: the file cannot be read, or says something impossible.
@@ -272,8 +284,12 @@ def read_configuration(
         raise ConfigurationError(f"cannot be read: {why}", file=checks.shown(name, str)) from error
     configuration = Configuration.from_toml(text, name)
     loaded = {} if loaded is None else loaded
+    known = before[1] if before else ()
     services = []
-    for fields in configuration.services:
+    for fields in configuration.services(before[0] if before else None):
+        if isinstance(fields, int):
+            services.append(known[fields])
+            continue
         place, servers, scheduler = (fields.pop(name) for name in ("place", "servers", "scheduler"))
         try:
             if scheduler.startswith(schedulers.REFERENCE_PREFIX):

@@ -71,7 +71,7 @@ def test_configurations_are_read(block: Block) -> None:
 
 
 def test_the_example_is_read() -> None:
-    assert Configuration.from_toml(EXAMPLE.read_text(), EXAMPLE.name).services
+    assert Configuration.from_toml(EXAMPLE.read_text(), EXAMPLE.name).services()
 
 
 def lines(text: str) -> list[str]:

@@ -34,6 +34,14 @@ struct ServiceFields {
     place: PlaceFields,
 }
 
+/// A service of a file, or the place in another that has the same.
+#[derive(IntoPyObject)]
+#[expect(clippy::large_enum_variant, reason = "each becomes an object of Python's at once")]
+enum ServiceRead {
+    Known(usize),
+    New(ServiceFields),
+}
+
 /// What `fastlvs.RealServer` takes by name.
 #[derive(IntoPyObject)]
 struct ServerFields {
@@ -84,10 +92,16 @@ impl Configuration {
         read.map(Self).map_err(|error| errors::configured(&error))
     }
 
-    /// The services that the file has.
-    #[getter]
-    fn services(&self) -> Vec<ServiceFields> {
-        self.0.services.iter().map(fields).collect()
+    /// The services that the file has; of those that another file had, to the letter, their places there.
+    #[pyo3(signature = (before=None))]
+    fn services(&self, before: Option<&Self>) -> Vec<ServiceRead> {
+        let before = before.into_iter().flat_map(|before| before.0.services.iter().enumerate());
+        let known: HashMap<_, _> = before.map(|(place, service)| (service.key, (place, service))).collect();
+        let read = |service: &ServiceConfig| match known.get(&service.key) {
+            Some((place, known)) if known.says_the_same(service) => ServiceRead::Known(*place),
+            _ => ServiceRead::New(fields(service)),
+        };
+        self.0.services.iter().map(read).collect()
     }
 }
 

@@ -113,6 +113,26 @@ impl Configuration {
 }
 
 impl ServiceConfig {
+    /// Whether both say the same of a service, wherever they are defined.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            key,
+            scheduler,
+            fallback,
+            flags,
+            persistence,
+            one_packet,
+            timeouts,
+            forwarding,
+            servers,
+            place: _,
+        } = self;
+        (key, scheduler, fallback, flags) == (&other.key, &other.scheduler, &other.fallback, &other.flags)
+            && (persistence, one_packet) == (&other.persistence, &other.one_packet)
+            && (timeouts, forwarding, servers) == (&other.timeouts, &other.forwarding, &other.servers)
+    }
+
     /// A service of that name without servers, with the defaults of `ipvsadm`.
     pub(super) fn new(key: ServiceKey, place: Place) -> Self {
         Self {
