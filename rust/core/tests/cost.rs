@@ -8,7 +8,8 @@
 use etherparse::PacketBuilder;
 use fastlvs_core::capture::Capture;
 use fastlvs_core::frame::{Frame, Offload};
-use fastlvs_core::net::{Endpoint, InterfaceId, Mac, Protocol};
+use fastlvs_core::marks::{MarkRule, Marks};
+use fastlvs_core::net::{Endpoint, InterfaceId, Mac, Prefix, Protocol};
 use fastlvs_core::network::{Interface, Network, Route, RouteKind};
 use fastlvs_core::pipeline::{Pipeline, Snapshot};
 use fastlvs_core::service::{Encapsulation, Method, ServerSpec, ServiceKey, ServiceSpec, ServiceTable};
@@ -28,7 +29,8 @@ const SERVER: [u8; 4] = [10, 1, 0, 0];
 const FEW: u16 = 10;
 const MANY: u16 = 5_000;
 
-/// So many services, each with a VIP of the engine's own, with a server by NAT and tunnels of every kind.
+/// So many services, each with a VIP of the engine's own, with a server by NAT and tunnels of every kind; and as many
+/// rules for marks.
 fn snapshot(services: u16) -> Snapshot {
     let end = |[network, second, ..]: [u8; 4], number: u16, port| {
         let [high, low] = number.to_be_bytes();
@@ -70,8 +72,16 @@ fn snapshot(services: u16) -> Snapshot {
         .with_routes([Route { destination: "0.0.0.0/0".parse().unwrap(), kind: default, metric: 0 }])
         .with_neighbours([(LEG, router, Mac(ROUTER))])
         .with_owned((0..services).map(|number| end(VIP, number, 80).address));
+    let mark = |number: u16| MarkRule {
+        destination: Prefix::host(end([198, 18, 0, 0], number, 0).address),
+        source: None,
+        protocol: None,
+        ports: 80..=80,
+        mark: u32::from(number) + 1,
+    };
+    let marks = Arc::new(Marks::new((0..services).map(mark).collect()));
     let table = ServiceTable::default().apply(&specs, Instant::ZERO).unwrap();
-    Snapshot { services: Arc::new(table), network: Arc::new(network), ..Snapshot::default() }
+    Snapshot { services: Arc::new(table), network: Arc::new(network), marks, ..Snapshot::default() }
 }
 
 fn segment(from: [u8; 4], ports: (u16, u16), to: [u8; 4]) -> Vec<u8> {
