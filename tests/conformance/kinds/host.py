@@ -24,6 +24,8 @@ ECN = 3
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM = 3, 11, 12
 RECORD_ROUTE, TIMESTAMP, LOOSE_ROUTE, STRICT_ROUTE = 7, 68, 131, 137
+SINGLE_OPTIONS = {RECORD_ROUTE: 0, TIMESTAMP: 1, LOOSE_ROUTE: 2, STRICT_ROUTE: 2, 134: 3}
+"""Options of which a packet may have one, and which of them count as the same."""
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 LEAST_PATH_MTU, PATH_MTU_LIFE = 552, 600
 TUNNEL_HEADERS = {frames.IPIP: 0, frames.GRE: 4, UDP: 12}
@@ -193,11 +195,15 @@ class Host:
             return None
         data = packet.data[20 : packet.transport]
         at, stop = 0, None
+        seen: set[int] = set()
         while at < len(data) and data[at]:
             kind = data[at]
             length = 1 if kind == 1 else data[at + 1] if at + 1 < len(data) else 0
             if kind != 1 and (length < 2 or at + length > len(data)):
                 return 20 + at
+            if kind in SINGLE_OPTIONS and SINGLE_OPTIONS[kind] in seen:
+                return 20 + at
+            seen.add(SINGLE_OPTIONS.get(kind, -1))
             wrong = _wrong_in_option(data[at : at + length])
             if wrong:
                 return 20 + at + wrong

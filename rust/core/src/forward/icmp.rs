@@ -353,6 +353,19 @@ mod tests {
     }
 
     #[test]
+    fn an_error_quotes_options_and_repeats_none() {
+        let mut recorded = [&PING[..34], &[7, 7, 4, 0, 0, 0, 0, 0], &PING[34..]].concat();
+        recorded[14] = 0x47;
+        set_u16(&mut recorded[14..], ipv4::TOTAL_LENGTH, 36);
+        ipv4::set_checksum(&mut recorded[14..42]);
+        let recorded = packet(&recorded);
+        let (out, mut sent) = (out(InterfaceId(7), 1500), Capture::default());
+        let told = emit(Error::TIME_EXCEEDED, &recorded, &speaker(&recorded, &out), &mut sent);
+        assert_eq!((told, sent.frames[0].1[14]), (Ok(28 + 36), 0x45));
+        assert_eq!(&sent.frames[0].1[42..], recorded.datagram());
+    }
+
+    #[test]
     fn a_quote_is_as_long_as_the_way_back_takes() {
         let mut long = [&PING[..], &[0; 1000]].concat();
         set_u16(&mut long[14..], 2, 1028);

@@ -3,13 +3,14 @@
 use super::{Origin, Passage};
 use crate::frame::{Egress, Frame, Offload};
 use crate::net::Protocol;
+use crate::network::Path;
 use crate::packet::{Fragment, Packet, Parsed, parse};
 use crate::reassembly::Reassembled;
 use crate::trace::Trace;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv4_options::{self, Options};
 use crate::wire::{ipv4, ipv6_options};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 impl<E: Egress, T: Trace> Passage<'_, E, T> {
     /// Keeps a fragment until its datagram is complete, which is then decided on as a whole.
@@ -96,7 +97,12 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
         scratch.extend_from_slice(packet.bytes);
         let header = &mut scratch[packet.network..packet.transport];
         let milliseconds = self.now.as_nanos() / 1_000_000;
-        ipv4_options::record(&mut header[ipv4::HEADER..], own, milliseconds as u32);
+        let network = self.network();
+        let is_meant = |address: Ipv4Addr| {
+            let many = address.is_multicast() || address.is_broadcast();
+            many || network.path(address.into()) == Some(Path::Local)
+        };
+        ipv4_options::record(&mut header[ipv4::HEADER..], own, milliseconds as u32, is_meant);
         ipv4::set_checksum(header);
         let verdict = go_on(self, &Packet { bytes: &scratch, ..*packet });
         self.engine.scratch = scratch;

@@ -9,6 +9,7 @@ const RECORD_ROUTE: u8 = 7;
 const TIMESTAMP: u8 = 68;
 const LOOSE_SOURCE_ROUTE: u8 = 131;
 const STRICT_SOURCE_ROUTE: u8 = 137;
+const COMMERCIAL_SECURITY: u8 = 134;
 /// Timestamps alone; each with the address of who wrote it; for the addresses given.
 const TIMES: u8 = 0;
 const TIMES_AND_ADDRESSES: u8 = 1;
@@ -31,11 +32,23 @@ pub enum Options {
 #[must_use]
 pub fn check(options: &[u8]) -> Options {
     let mut found = Options::Fine;
-    let mut place = 0;
+    let (mut place, mut seen) = (0, 0_u8);
     while let Some(option) = next(options, place) {
         let Ok((at, length)) = option else { return Options::Malformed };
         place = at + length;
         let option = &options[at..place];
+        // Of these there may be one.
+        let single = match option[0] {
+            RECORD_ROUTE => 1,
+            TIMESTAMP => 2,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => 4,
+            COMMERCIAL_SECURITY => 8,
+            _ => 0,
+        };
+        if seen & single != 0 {
+            return Options::Malformed;
+        }
+        seen |= single;
         let pointer = option.get(2).map_or(0, |pointer| usize::from(*pointer));
         let entry = |size: usize| pointer > length || pointer + size - 1 <= length;
         let fine = match option[0] {
@@ -59,15 +72,16 @@ pub fn check(options: &[u8]) -> Options {
 }
 
 /// Writes into well-formed options what a router with the address `own` writes that passes the packet on at
-/// `milliseconds` by its clock, which counts from wherever it likes.
-pub fn record(options: &mut [u8], own: Ipv4Addr, milliseconds: u32) {
+/// `milliseconds` by its clock, which counts from wherever it likes. Where times are wanted of certain addresses,
+/// `is_meant` says whether the next of these is one of the router's.
+pub fn record(options: &mut [u8], own: Ipv4Addr, milliseconds: u32, is_meant: impl Fn(Ipv4Addr) -> bool) {
     let mut place = 0;
     while let Some(Ok((at, length))) = next(options, place) {
         place = at + length;
         let option = &mut options[at..place];
         match option[0] {
             RECORD_ROUTE => record_route(option, own),
-            TIMESTAMP => record_time(option, own, milliseconds & !OTHER_CLOCK | OTHER_CLOCK),
+            TIMESTAMP => record_time(option, own, milliseconds & !OTHER_CLOCK | OTHER_CLOCK, &is_meant),
             _ => {}
         }
     }
@@ -81,7 +95,7 @@ fn record_route(option: &mut [u8], own: Ipv4Addr) {
     }
 }
 
-fn record_time(option: &mut [u8], own: Ipv4Addr, time: u32) {
+fn record_time(option: &mut [u8], own: Ipv4Addr, time: u32, is_meant: impl Fn(Ipv4Addr) -> bool) {
     let place = usize::from(option[2]) - 1;
     let kind = option[3] & 0xf;
     if place >= option.len() {
@@ -98,7 +112,12 @@ fn record_time(option: &mut [u8], own: Ipv4Addr, time: u32) {
     let (address, when) = entry.split_at_mut(size - 4);
     match kind {
         TIMES_AND_ADDRESSES => address.copy_from_slice(&own.octets()),
-        TIMES_FOR_ADDRESSES if *address != own.octets() => return,
+        TIMES_FOR_ADDRESSES => {
+            let meant = address.first_chunk::<4>().is_some_and(|address| is_meant(Ipv4Addr::from(*address)));
+            if !meant {
+                return;
+            }
+        }
         _ => {}
     }
     set_u32(when, 0, time);
@@ -135,6 +154,10 @@ mod tests {
 
     const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
+    fn record(options: &mut [u8], own: Ipv4Addr, milliseconds: u32) {
+        super::record(options, own, milliseconds, |address| address.octets()[3] == 1);
+    }
+
     #[test]
     fn a_route_is_recorded_while_there_is_room() {
         let mut options = [1, 7, 7, 4, 0, 0, 0, 0];
@@ -156,6 +179,9 @@ mod tests {
         let mut options = [68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0];
         record(&mut options, OWN, 5);
         assert_eq!(options, [68, 12, 13, 1, 10, 0, 0, 1, 0x80, 0, 0, 5]);
+        let mut another = [68, 12, 5, 3, 192, 168, 0, 1, 0, 0, 0, 0];
+        record(&mut another, OWN, 5);
+        assert_eq!(another, [68, 12, 13, 3, 192, 168, 0, 1, 0x80, 0, 0, 5], "of the same router");
         let mut others = [68, 12, 5, 3, 10, 0, 0, 2, 0, 0, 0, 0];
         record(&mut others, OWN, 5);
         assert_eq!(others, [68, 12, 5, 3, 10, 0, 0, 2, 0, 0, 0, 0]);
@@ -171,6 +197,10 @@ mod tests {
             &[7, 7, 6, 0, 0, 0, 0],
             &[68, 8, 9, 0xf0, 0, 0, 0, 0],
             &[68, 8, 5, 2, 0, 0, 0, 0],
+            &[7, 3, 4, 7, 3, 4],
+            &[68, 8, 5, 0, 0, 0, 0, 0, 1, 68, 8, 5, 0, 0, 0, 0, 0],
+            &[131, 7, 4, 10, 0, 0, 5, 137, 7, 4, 10, 0, 0, 5, 0],
+            &[134, 6, 0, 0, 0, 1, 134, 6, 0, 0, 0, 1],
         ] {
             assert_eq!(check(malformed), Options::Malformed, "{malformed:?}");
         }
