@@ -3,7 +3,9 @@
 
 use crate::net::Prefix;
 use foldhash::fast::RandomState;
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 /// As many prefixes are looked through one by one.
@@ -14,21 +16,13 @@ const FEW: usize = 16;
 pub struct Prefixes<T> {
     /// Longest first; of the same length, as they were given.
     entries: Vec<(Prefix, T)>,
-    /// Places among the entries, by length and network, longest first; empty while there are few.
-    lengths: Vec<Length>,
-}
-
-/// The prefixes of one family and length, by their first address.
-#[derive(Clone, Debug)]
-struct Length {
-    ipv4: bool,
-    bits: u8,
-    places: HashMap<IpAddr, usize, RandomState>,
+    /// Places among the entries; empty while there are few.
+    places: ByLength<usize>,
 }
 
 impl<T> Default for Prefixes<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), lengths: Vec::new() }
+        Self { entries: Vec::new(), places: ByLength::default() }
     }
 }
 
@@ -37,39 +31,81 @@ impl<T> Prefixes<T> {
     #[must_use]
     pub fn new(entries: impl IntoIterator<Item = (Prefix, T)>) -> Self {
         let mut entries: Vec<_> = entries.into_iter().collect();
-        entries.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.length()));
-        let mut lengths = Vec::<Length>::new();
+        entries.sort_by_key(|(prefix, _)| Reverse(prefix.length()));
+        let mut places = ByLength::default();
         if entries.len() > FEW {
             for (place, (prefix, _)) in entries.iter().enumerate() {
-                let (ipv4, bits) = (prefix.address().is_ipv4(), prefix.length());
-                let known = lengths.iter().position(|l| (l.ipv4, l.bits) == (ipv4, bits));
-                let known = known.unwrap_or_else(|| {
-                    lengths.push(Length { ipv4, bits, places: HashMap::default() });
-                    lengths.len() - 1
-                });
-                lengths[known].places.entry(prefix.network()).or_insert(place);
+                places.entry(*prefix).or_insert(place);
             }
         }
-        Self { entries, lengths }
+        Self { entries, places }
     }
 
     /// What the longest prefix stands for that holds `address`.
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<&T> {
-        if self.lengths.is_empty() {
+        if self.entries.len() <= FEW {
             return self.entries.iter().find(|(prefix, _)| prefix.contains(address)).map(|(_, what)| what);
         }
-        let place = self.lengths.iter().filter(|l| l.ipv4 == address.is_ipv4()).find_map(|length| {
-            let network = Prefix::new(address, length.bits).ok()?.network();
-            length.places.get(&network)
-        })?;
-        Some(&self.entries[*place].1)
+        let place = self.places.find(address, |place| Some(*place))?;
+        Some(&self.entries[place].1)
     }
 
     /// Takes them apart.
     #[must_use]
     pub fn into_entries(self) -> Vec<(Prefix, T)> {
         self.entries
+    }
+}
+
+/// Things by prefix, hashed: a look-up costs a length that there is, not a prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct ByLength<T> {
+    /// Longest first.
+    lengths: Vec<Length<T>>,
+}
+
+/// The prefixes of one family and length, by their first address.
+#[derive(Clone, Debug)]
+struct Length<T> {
+    ipv4: bool,
+    bits: u8,
+    blocks: HashMap<IpAddr, T, RandomState>,
+}
+
+impl<T> Default for ByLength<T> {
+    fn default() -> Self {
+        Self { lengths: Vec::new() }
+    }
+}
+
+impl<T> ByLength<T> {
+    /// What there is of a prefix, or its place.
+    pub(crate) fn entry(&mut self, prefix: Prefix) -> Entry<'_, IpAddr, T> {
+        let (ipv4, bits) = (prefix.address().is_ipv4(), prefix.length());
+        let known = self.lengths.iter().position(|length| (length.ipv4, length.bits) == (ipv4, bits));
+        let known = known.unwrap_or_else(|| {
+            let place = self.lengths.partition_point(|length| length.bits >= bits);
+            self.lengths.insert(place, Length { ipv4, bits, blocks: HashMap::default() });
+            place
+        });
+        self.lengths[known].blocks.entry(prefix.network())
+    }
+
+    /// All things.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.lengths.iter_mut().flat_map(|length| length.blocks.values_mut())
+    }
+
+    /// Of the prefixes that hold `address`, the longest first, what the first one gives that gives something.
+    pub(crate) fn find<R>(&self, address: IpAddr, give: impl Fn(&T) -> Option<R>) -> Option<R> {
+        let lengths = self.lengths.iter().filter(|length| length.ipv4 == address.is_ipv4());
+        lengths
+            .filter_map(|length| {
+                let network = Prefix::new(address, length.bits).ok()?.network();
+                length.blocks.get(&network)
+            })
+            .find_map(give)
     }
 }
 
