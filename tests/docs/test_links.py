@@ -10,6 +10,7 @@ import pytest
 from pages import PAGES, ROOT, all_blocks, anchors, name, prose
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+LAYOUT = (ROOT / "ARCHITECTURE.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -44,3 +45,21 @@ def test_targets_of_make_are_there() -> None:
     named = re.findall(r"^make (\w+)", code, re.M) + re.findall(r"`make (\w+)`", text)
     assert named
     assert set(named) <= targets
+
+
+def test_the_layout_has_every_file_and_no_other() -> None:
+    """Those in its table of files, against those at the top of each crate and of the package."""
+    named = set()
+    for row in re.findall(r"^\| (`[^|]+/[^|]+`) \|", LAYOUT, re.M):
+        first, *others = re.findall(r"`([^`]+)`", row)
+        start = ROOT if (ROOT / first).exists() else ROOT / "rust"
+        for other in [first, *others]:
+            # A name alone stands beside the first.
+            path = start / other if "/" in other.rstrip("/") else (start / first).parent / other
+            assert path.exists(), f"{row}: there is no {other}"
+            named.add(path.resolve())
+    faces = {"lib.rs", "testing.rs", "__init__.py", "__main__.py", "__pycache__"}
+    for top in ("rust/core/src", "rust/io/src", "rust/director/src", "python/fastlvs"):
+        there = {path for path in (ROOT / top).iterdir() if path.suffix in ("", ".rs", ".py")}
+        missed = {path.name for path in there - named} - faces
+        assert not missed, f"{top}: {sorted(missed)}"
