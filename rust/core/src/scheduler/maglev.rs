@@ -11,7 +11,8 @@
 //!
 //! A server's address is hashed as one of the service's family: of an IPv6 tunnel's end in a service of IPv4 the first 32 bits.
 //!
-//! Cost: one SipHash-1-3 and one look-up. Source: D. Eisenbud and others, "Maglev", NSDI 2016;
+//! Cost: one SipHash-1-3 and one look-up; with `mh-fallback` as many as it takes to meet a server that may be chosen, if
+//! there is one. Source: D. Eisenbud and others, "Maglev", NSDI 2016;
 //! `ipvsadm(8)`, `mh`.
 
 use super::hash::{fold, fold_as, greatest_common_divisor};
@@ -125,7 +126,8 @@ impl Scheduler for Maglev {
         };
         let first = slot(0);
         let found = usable(first);
-        if found.is_some() || !request.flags.fallback {
+        let in_vain = || !servers.iter().any(|server| server.is_usable());
+        if found.is_some() || !request.flags.fallback || in_vain() {
             return found.into();
         }
         (0..SLOTS).map(|k| slot((k + first) % SLOTS)).find_map(usable).into()
@@ -195,5 +197,21 @@ mod tests {
         list[0].set_weight(0);
         let mh = mh.successor(ServerEvent::Edited(&list[0])).settled(&list).unwrap();
         assert_eq!((asked(&*mh, false), asked(&*mh, true)), (-1, 1));
+    }
+
+    /// Slot by slot, the fallback would take seconds.
+    #[test]
+    fn where_nobody_may_be_chosen_no_other_slot_is_tried() {
+        let list = testing::servers(&[1, 1, 1]);
+        let mh = Maglev::new(&list, false);
+        for server in &list {
+            server.set_weight(0);
+        }
+        let flags = SchedulerFlags { fallback: true, port: false };
+        let began = std::time::Instant::now();
+        for _ in 0..10_000 {
+            assert_eq!(pick_with(&mh, &list, flow("203.0.113.9", "10.0.0.1"), flags), -1);
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }
