@@ -42,7 +42,7 @@ SECTIONS = {
     ),
     "Errors": (
         *("FastlvsError", "ConfigurationError", "ArgumentError", "MissingError", "GenerationError"),
-        *("CapabilityError", "InterfaceError", "PlatformError"),
+        *("StuckError", "CapabilityError", "InterfaceError", "PlatformError"),
     ),
 }
 """The names of ``fastlvs``, in the order in which a reader needs them."""
@@ -178,6 +178,8 @@ def aliases() -> Iterator[str]:
     for module in modules():
         for node, following in pairwise(module.body):
             if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
+                if ast.unparse(node.target).startswith("_"):
+                    continue
                 about = string(following) or (f"`{ast.unparse(node.value)}`" if node.value else "")
                 yield f"- `{ast.unparse(node.target)}`: {indented(about)}"
 

@@ -75,7 +75,7 @@ class Director(Balancer):
     """
 
     _core: _core.Director
-    _read: Read | None
+    _read: _Read | None
     """What a file said last."""
 
     def __init__(
@@ -261,14 +261,14 @@ class Director(Balancer):
         return f"<Director on {' '.join(self.interfaces)}: {len(self.services)} services>"
 
 
-Read: TypeAlias = tuple[Configuration, tuple[VirtualService, ...]]
+_Read: TypeAlias = tuple[Configuration, tuple[VirtualService, ...]]
 
 
 def read_configuration(
     path: str | PathLike[str],
     loaded: dict[object, Scheduler] | None = None,
-    before: Read | None = None,
-) -> Read:
+    before: _Read | None = None,
+) -> _Read:
     """What a ``director.toml`` says, with its schedulers loaded, or taken from those ``loaded`` before.
 
     A service that was read ``before`` and is said in the same words is the same object.

@@ -79,7 +79,7 @@ class CapabilityError(FastlvsError, PermissionError):
 
 
 class InterfaceError(FastlvsError, LookupError):
-    """An interface that is not there, or not up."""
+    """An interface that is not there, not up, or on which another director serves one of the VIPs."""
 
     exit_code: ClassVar[int] = 5
 
