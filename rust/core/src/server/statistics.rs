@@ -117,9 +117,13 @@ impl Statistics {
     fn pass(&self) {
         for ((total, mark), scale) in self.totals.iter().zip(&self.marks).zip(SCALES) {
             let total = total.load(Relaxed);
+            let average = mark.average.load(Relaxed).cast_signed();
+            // Most of many servers are silent: nothing is written for these.
+            if average == 0 && mark.seen.load(Relaxed) == total {
+                continue;
+            }
             let new = total.wrapping_sub(mark.seen.swap(total, Relaxed));
             let rate = (new << (scale - 1)).cast_signed();
-            let average = mark.average.load(Relaxed).cast_signed();
             mark.average.store((average + ((rate - average) >> 2)).cast_unsigned(), Relaxed);
         }
     }
