@@ -41,10 +41,11 @@ load: setup ## measure a director with 10,000 services and under floods (3 minut
 bench: ## what the engine costs in memory, beside the least that any forwarder must do (2 minutes; BENCH="CASE ..." runs some)
 	cargo run --quiet --release --locked --package fastlvs-benches --bin compare -- $(BENCH)
 
-lint: setup ## formatting, lints, types and which file uses which; warnings refused
+lint: setup ## formatting, lints, types, links in comments and which file uses which; warnings refused
 	$(PYTHON) tests/imports.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy

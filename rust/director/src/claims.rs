@@ -1,7 +1,7 @@
 //! What the director claims: the packets that the kernel's own stack must not handle as well.
 //!
 //! A packet socket sees copies. So that the kernel does not answer or route the original too, it is told
-//! (by [`crate::nft`]) to drop exactly what is named here; and what it dropped although the engine leaves it
+//! (by `nft`) to drop exactly what is named here; and what it dropped although the engine leaves it
 //! to the host, the worker gives back. Both decide by this one list.
 
 use crate::ends::{ALL_PORTS, Ends, Range};

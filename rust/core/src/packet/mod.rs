@@ -20,7 +20,7 @@ pub use parse::parse;
 /// The UDP port of the Internet Key Exchange (RFC 7296).
 const KEY_EXCHANGE: u16 = 500;
 
-/// An IP packet in its frame. Made by [`parse`] alone, which checks all of its offsets: code that
+/// An IP packet in its frame. Made by [`parse()`] alone, which checks all of its offsets: code that
 /// gets one indexes without looking at lengths again.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {

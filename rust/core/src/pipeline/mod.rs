@@ -4,8 +4,8 @@
 //! virtual service, then the scheduler; state and counters before the transmit method, so that a
 //! packet that dies of its TTL has been counted, as in the kernel.
 //!
-//! Beside the main road, each in its own file: fragments and options ([`mend`]), errors about connections
-//! ([`related`]), what is told to senders ([`refuse`]), and the host ([`host`]).
+//! Beside the main road, each in its own file: fragments and options (`mend`), errors about connections
+//! (`related`), what is told to senders (`refuse`), and the host (`host`).
 
 mod defence;
 mod host;

@@ -91,7 +91,7 @@ impl ServiceTable {
 
     /// The service for a packet: that of its mark (0: it has none), else that of its destination, else for
     /// ports where FTP servers expect data the VIP's FTP service, else the VIP's service of all ports; so far as in the
-    /// kernel. Else the most particular one of a block or a range ([`super::ranges`]).
+    /// kernel. Else the most particular one of a block or a range (`ranges`).
     #[must_use]
     pub fn lookup(&self, mark: u32, protocol: Protocol, destination: Endpoint) -> Option<&VirtualService> {
         let Endpoint { address, port } = destination;
