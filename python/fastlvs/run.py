@@ -20,6 +20,7 @@ from types import FrameType
 
 from fastlvs.director import Director, read_configuration
 from fastlvs.errors import FastlvsError, StuckError
+from fastlvs.lines import Lines
 from fastlvs.service import VirtualService
 
 __all__ = ["add"]
@@ -60,6 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         _serve(arguments)
     except StuckError as error:
+        logging.shutdown()
         print(f"fastlvs: {error}", file=sys.stderr, flush=True)
         # All is cleaned up. An interpreter that ends in the usual way may trip over the thread left behind.
         os._exit(error.exit_code)
@@ -142,7 +144,7 @@ def _log_to_stderr(verbose: bool) -> None:
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
-        stream=sys.stderr,
+        handlers=[Lines(sys.stderr.fileno())],
         format=stamp + "%(levelname)s %(name)s: %(message)s",
     )
 

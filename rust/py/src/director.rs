@@ -211,7 +211,11 @@ impl Director {
     fn end(&self, running: Option<director::Director>) -> Result<(), Error> {
         match running {
             None => Ok(()),
-            Some(director) if self.process == process::id() => director.stop(),
+            Some(director) if self.process == process::id() => {
+                let stopped = director.stop();
+                logs::flush();
+                stopped
+            }
             // A fork must not undo what its parent, which has the threads, goes on with.
             Some(director) => {
                 mem::forget(director);
@@ -242,7 +246,10 @@ impl Interpreter {
         known.retain(|one| {
             one.upgrade().is_some_and(|one| !schedulers.values().any(|new| Arc::ptr_eq(new, &one)))
         });
-        known.extend(schedulers.values().map(Arc::downgrade));
+        for scheduler in schedulers.values() {
+            scheduler.serve();
+            known.push(Arc::downgrade(scheduler));
+        }
     }
 
     fn known(&self) -> Vec<Arc<PythonScheduler>> {

@@ -2,6 +2,7 @@
 
 use crate::convert::{self, Text};
 use crate::errors;
+use crate::logs;
 use crate::servers::{Server, Servers};
 use fastlvs_core::net::Endpoint;
 use fastlvs_core::scheduler::{self, Flow as CoreFlow, NAMES, Request, Scheduler, Selection, ServerEvent};
@@ -38,6 +39,8 @@ struct Asked {
     since: Option<Instant>,
     /// A thread that asked, and what Python calls it.
     thread: Option<(ThreadId, u64)>,
+    /// Packets wait for the thread that asks: what it tells is told by another.
+    is_live: bool,
     /// The director ends: nobody asks any more.
     closed: bool,
 }
@@ -93,6 +96,11 @@ impl PythonScheduler {
         let Self { name, service, .. } = self;
         (seconds > 0)
             .then(|| format!("scheduler {name} of service {service} has not returned for {seconds} s"))
+    }
+
+    /// It is a running director's.
+    pub fn serve(&self) {
+        self.asked().is_live = true;
     }
 
     /// Has it asked no more; where it has not returned yet, an exception is raised in it.
@@ -169,10 +177,23 @@ impl PythonScheduler {
         };
         // Ctrl-C came while the scheduler ran: the packet goes on its way, then the program gets it.
         let told = if error.as_ref().is_some_and(|e| e.is_instance_of::<PyKeyboardInterrupt>(py)) {
-            py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main"))
+            py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main")).map(drop)
         } else {
-            let arguments = (self.service.to_string(), &self.name, problem, error, count);
-            py.import("fastlvs.schedulers").and_then(|module| module.call_method1("report", arguments))
+            let (service, name) = (self.service.to_string(), self.name.clone());
+            let report = move |py: Python<'_>| {
+                let arguments = (service, name, problem, error, count);
+                py.import("fastlvs.schedulers")?.call_method1("report", arguments).map(drop)
+            };
+            let is_live = self.asked().is_live;
+            if is_live {
+                // Of many failures few are told: what is not needs no place in the queue.
+                if is_power_of_ten(count) {
+                    logs::aside(report);
+                }
+                Ok(())
+            } else {
+                report(py)
+            }
         };
         if let Err(error) = told {
             error.write_unraisable(py, None);
@@ -219,6 +240,13 @@ impl fmt::Debug for PythonScheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PythonScheduler").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+const fn is_power_of_ten(mut number: u64) -> bool {
+    while number > 1 && number.is_multiple_of(10) {
+        number /= 10;
+    }
+    number == 1
 }
 
 /// Why an answer cannot be taken.
