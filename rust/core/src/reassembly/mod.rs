@@ -70,8 +70,7 @@ impl Reassembly {
                 return Reassembled::Refused;
             }
             Added::Kept if datagram.is_complete() => {}
-            Added::Repeated => return Reassembled::Kept,
-            Added::Kept => {
+            Added::Kept | Added::Repeated => {
                 self.make_room();
                 return Reassembled::Kept;
             }
@@ -79,7 +78,11 @@ impl Reassembly {
                 self.forget(place);
                 return Reassembled::Refused;
             }
-            Added::Beyond => return Reassembled::Refused,
+            // It may have begun a datagram all the same.
+            Added::Beyond => {
+                self.make_room();
+                return Reassembled::Refused;
+            }
         }
         Reassembled::Complete(self.datagrams.swap_remove(place).complete(packet.interface))
     }
@@ -339,6 +342,17 @@ mod tests {
         assert!(matches!(reassembly.add(&packet(&first), at(0)), Reassembled::Kept));
         assert!(matches!(reassembly.add(&packet(&empty), at(0)), Reassembled::Refused));
         assert_eq!(reassembly.datagrams.len(), 1, "IPv4's is given up");
+    }
+
+    #[test]
+    fn fragments_that_leave_nothing_behind_take_no_more_room_than_others() {
+        let mut reassembly = Reassembly::default();
+        for identification in 0..2 * DATAGRAMS as u16 {
+            let mut empty = fragment6(Protocol::TCP, 40, false, 0);
+            set_u16(&mut empty[14 + ipv6::HEADER..], ipv6::FRAGMENT_IDENTIFICATION, identification);
+            assert!(matches!(reassembly.add(&packet(&empty), at(0)), Reassembled::Refused));
+        }
+        assert_eq!(reassembly.datagrams.len(), DATAGRAMS);
     }
 
     #[test]
