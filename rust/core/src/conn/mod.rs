@@ -13,7 +13,7 @@ mod wheel;
 
 pub use crate::state::{Direction, Event, SctpEvent, SctpState, State, TcpState};
 pub use connection::{Connection, ConnectionId};
-pub use page::{Cursor, Ends, Filter, Page};
+pub use page::{Cursor, EndFilter, Filter, Page};
 pub use rules::Rules;
 pub(crate) use table::NEXT_TICK;
 pub(crate) use table::Sweep;

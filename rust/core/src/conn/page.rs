@@ -62,27 +62,27 @@ pub struct Filter {
     /// a server on all ports has it from one of them.
     pub service: Option<ServiceKey>,
     /// Their client (CIP).
-    pub client: Ends,
+    pub client: EndFilter,
     /// What was asked for (VIP).
-    pub destination: Ends,
+    pub destination: EndFilter,
     /// Their real server (RIP).
-    pub server: Ends,
+    pub server: EndFilter,
     /// How packets reach the server.
     pub method: Option<Method>,
     /// Their states; none: any.
     pub states: Vec<State>,
 }
 
-/// Addresses and ports of one end.
+/// Which addresses and ports one end of them may have. By default any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ends {
+pub struct EndFilter {
     /// The block of addresses; `None`: any.
     pub block: Option<Prefix>,
     /// The port; `None`: any.
     pub port: Option<u16>,
 }
 
-impl Ends {
+impl EndFilter {
     /// One address and port.
     #[must_use]
     pub const fn at(Endpoint { address, port }: Endpoint) -> Self {
@@ -208,10 +208,10 @@ mod tests {
             let (filter, is_asked): (_, fn(u16) -> bool) = match kind {
                 0 => (Filter::default(), |_| true),
                 1 => (Filter { service: Some(key(81)), ..Filter::default() }, |n| n % 2 == 1),
-                2 => (Filter { server: Ends::at("10.0.0.1:80".parse().unwrap()), ..Filter::default() }, |n| n % 2 == 0),
+                2 => (Filter { server: EndFilter::at("10.0.0.1:80".parse().unwrap()), ..Filter::default() }, |n| n % 2 == 0),
                 _ => {
                     let block = Some("203.0.113.4/30".parse().unwrap());
-                    (Filter { client: Ends { block, port: None }, ..Filter::default() }, |n| n % 8 >= 4)
+                    (Filter { client: EndFilter { block, port: None }, ..Filter::default() }, |n| n % 8 >= 4)
                 }
             };
             let mut world = world();
@@ -244,7 +244,7 @@ mod tests {
     fn a_page_looks_at_no_more_places_than_it_may_however_few_it_finds() {
         let mut world = world();
         world.come(10_000);
-        let none = Filter { client: Ends { block: None, port: Some(1) }, ..Filter::default() };
+        let none = Filter { client: EndFilter { block: None, port: Some(1) }, ..Filter::default() };
         for filter in [Filter::default(), none] {
             let (mut cursor, mut looked_at, mut seen) = (Some(Cursor::default()), Vec::new(), 0);
             while let Some(at) = cursor {
@@ -286,7 +286,7 @@ mod tests {
             page.views.iter().map(number).collect::<Vec<_>>()
         };
         let all = Filter::default();
-        let port = |port| Ends { block: None, port: Some(port) };
+        let port = |port| EndFilter { block: None, port: Some(port) };
         let udp = Filter { protocol: Some(Protocol::UDP), ..all.clone() };
         assert_eq!((found(all.clone()), found(udp)), (vec![0, 1, 2, 3], vec![]));
         assert_eq!(found(Filter { destination: port(81), client: port(1025), ..all.clone() }), [1]);
