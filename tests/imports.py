@@ -261,10 +261,10 @@ def folders(graph: Graph) -> Graph:
 def graphs(root: Path = ROOT) -> dict[str, Graph]:
     """Each crate's graph and the package's, by their names."""
     made = {}
-    for crate in sorted((root / "rust").iterdir()):
+    for crate in [*sorted((root / "rust").iterdir()), root / "benches" / "rust"]:
         for start in ("lib.rs", "main.rs"):
             if (crate / "src" / start).exists():
-                made[f"rust/{crate.name}"] = Crate(crate / "src" / start).graph(root)
+                made[str(crate.relative_to(root))] = Crate(crate / "src" / start).graph(root)
                 break
     made["python/fastlvs"] = package_graph(root / "python" / "fastlvs", root)
     return made
