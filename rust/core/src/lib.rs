@@ -6,7 +6,7 @@
 //!    [`verdict::DropReason`]; nothing below checks a length again.
 //! 2. [`pipeline::Pipeline::process`] decides, and reads from top to bottom:
 //!    a known connection, in either direction ([`conn::ConnectionTable::find`]);
-//!    else the virtual service ([`service::ServiceTable::find`]) and its
+//!    else the virtual service ([`service::ServiceTable::lookup`]) and its
 //!    [`scheduler::Scheduler`], and a new connection; else the host's own stack.
 //! 3. The connection's state machine runs and the packet is counted ([`conn`]).
 //! 4. [`network::Network::path`] says where the real server or the client is.
