@@ -56,7 +56,7 @@ drop_reasons! {
     MalformedTcp = "malformed_tcp", "The TCP header is cut short or its length is impossible.";
     MalformedUdp = "malformed_udp", "The UDP header is cut short or its length is impossible.";
     MalformedSctp = "malformed_sctp", "The SCTP header is cut short.";
-    MalformedIcmp = "malformed_icmp", "The ICMP header is cut short.";
+    MalformedIcmp = "malformed_icmp", "The ICMP header is cut short, or what an error to be scheduled quotes.";
     MartianSource = "martian_source", "The source is an address that no packet may come from.";
     Fragment = "fragment", "A fragment that contradicts the others of its datagram.";
     SourceRoute = "source_route", "The sender chose the packet's route itself, which is not allowed.";

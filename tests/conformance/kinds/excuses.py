@@ -196,6 +196,7 @@ class Excuses:
         quoted, translated = (_quoted(packet.payload[8:]) for packet in (error, relayed))
         if not quoted or not translated or relayed.destination != error.destination:
             return False
+        quoted, translated = quoted.behind_authentication(), translated.behind_authentication()
         ports = [int.from_bytes(p.payload[2:4]) for p in (translated, quoted)]
         service, server = (translated.destination, ports[0]), (quoted.destination, ports[1])
         self._note(VANISHED, quoted.protocol, service, server, error)

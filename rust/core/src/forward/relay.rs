@@ -26,7 +26,8 @@ pub struct Quote {
     pub network: usize,
     /// Where what it carries begins.
     pub transport: usize,
-    /// Protocol, addresses and ports; the ports are 0 where none are quoted.
+    /// Protocol, addresses and ports; the ports are 0 where none are quoted. Of a later fragment of IPv4 they are, as in
+    /// the kernel, what stands in their place.
     pub flow: FlowKey,
     /// Whether ports are quoted.
     pub has_ports: bool,
@@ -39,7 +40,8 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// What the ICMP error `packet` quotes; `None` when it quotes less than an IP header.
+    /// What the ICMP error `packet` quotes; `None` when it quotes less than an IP header, or for IPv6 no header of that
+    /// version.
     #[must_use]
     pub fn of(packet: &Packet<'_>) -> Option<Self> {
         Self::at(packet, packet.transport + icmp::HEADER, packet.is_ipv4())
@@ -73,7 +75,7 @@ impl Quote {
             dont_fragment: field & ipv4::DONT_FRAGMENT != 0,
             tos: header[ipv4::TOS],
         };
-        Some(quote.with_ports(quoted))
+        Some(quote.with_ports(quoted, true))
     }
 
     fn v6(quoted: &[u8], network: usize) -> Option<Self> {
@@ -92,14 +94,20 @@ impl Quote {
             dont_fragment: true,
             tos: traffic_class,
         };
-        Some(quote.with_ports(quoted))
+        Some(quote.with_ports(quoted, is_first))
     }
 
-    fn with_ports(mut self, quoted: &[u8]) -> Self {
-        let known = matches!(self.flow.protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP);
+    /// Whether so little is quoted of a packet that has ports that they are missing.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        let in_ipv4 = self.flow.source.address.is_ipv4() && self.flow.protocol != Protocol::UDP;
+        bears_ports(self.flow.protocol) && !self.has_ports && (self.is_first || in_ipv4)
+    }
+
+    fn with_ports(mut self, quoted: &[u8], has_transport: bool) -> Self {
         if let Some(transport) = quoted.get(self.transport - self.network..)
-            && known
-            && self.is_first
+            && bears_ports(self.flow.protocol)
+            && has_transport
             && transport.len() >= ports::LENGTH
         {
             self.flow.source.port = u16_at(transport, ports::SOURCE);
@@ -108,6 +116,10 @@ impl Quote {
         }
         self
     }
+}
+
+const fn bears_ports(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP)
 }
 
 /// Which way an error goes, and so what of it is translated.

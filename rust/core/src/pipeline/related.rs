@@ -36,10 +36,19 @@ impl<E: Egress, T: Trace> Passage<'_, E, T> {
             return verdict;
         }
         if !quote.has_ports {
-            return self.leave_to_host(packet);
+            // Where errors are scheduled, the kernel drops those that it cannot.
+            let is_cut = self.snapshot.settings.schedule_icmp && quote.is_cut();
+            return if is_cut {
+                Verdict::Drop(DropReason::MalformedIcmp)
+            } else {
+                self.leave_to_host(packet)
+            };
         }
+        // The kernel takes UDP from a director for what a tunnel may be in, which begins in a first fragment.
+        let may_be_ours = quote.is_first || quote.flow.protocol != Protocol::UDP;
         match self.engine.connections.find(&quote.flow.reversed()) {
             Some(found) if found.outbound => self.error_to_client(packet, &quote, found),
+            _ if !may_be_ours => self.leave_to_host(packet),
             Some(found) => self.error_to_server(packet, &quote, found),
             None if local && self.snapshot.settings.schedule_icmp => self.schedule_error(packet, &quote),
             None => self.leave_to_host(packet),

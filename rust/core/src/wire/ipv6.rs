@@ -208,10 +208,10 @@ pub struct Quoted6 {
     pub traffic_class: u8,
 }
 
-/// Reads a quoted header; `None` when fewer than 40 bytes are quoted.
+/// Reads a quoted header; `None` when fewer than 40 bytes are quoted, or another version's.
 #[must_use]
 pub fn quoted(bytes: &[u8]) -> Option<Quoted6> {
-    let header: &[u8; HEADER] = bytes.first_chunk()?;
+    let header: &[u8; HEADER] = bytes.first_chunk().filter(|header| header[0] >> 4 == 6)?;
     let (source, destination) = ends(header);
     let (mut next, mut at, mut is_first) = (header[6], HEADER, true);
     while let Some(start) = bytes.get(at..at + 8) {
@@ -334,6 +334,14 @@ mod tests {
             &[[DESTINATION_OPTIONS, 0, 0, 0, 0, 0, 0, 0], [17, 0, 1, 4, 0, 0, 0, 0]].concat(),
         );
         assert_eq!(repeated_headers(&bytes), (48, 40), "for the last destination alone");
+    }
+
+    #[test]
+    fn what_is_quoted_is_of_this_version() {
+        let mut bytes = packet(17, &[7; 8]);
+        assert_eq!(quoted(&bytes).map(|quote| quote.protocol), Some(Protocol::UDP));
+        bytes[0] = 0x45;
+        assert_eq!(quoted(&bytes), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use etherparse::Ipv4Header;
 use fastlvs_core::conn::{State, TcpState};
 use fastlvs_core::service::{Method, SchedulerSpec, ServerSpec, ServiceSpec, ServiceTable};
 use fastlvs_core::time::{Duration, Instant};
-use fastlvs_core::verdict::Verdict;
+use fastlvs_core::verdict::{DropReason, Verdict};
 use std::sync::Arc;
 
 #[test]
@@ -33,6 +33,24 @@ fn errors_about_a_connection_go_its_way_and_others_are_the_hosts() {
     let foreign = segment(VIP, CLIENT, (80, 39999), "A", 64, &[]);
     let error = unreachable(CLIENT_LEG, CLIENT, VIP, &foreign);
     assert_eq!(director.takes(CLIENT_LEG, &error).0, Verdict::ToHost);
+}
+
+/// What stands where ports are in a first fragment, and nothing where the quote ends before.
+#[test]
+fn quotes_of_later_fragments_and_cut_ones_are_read_as_by_the_kernel() {
+    let mut director = Director::new(Method::Masquerading, 1);
+    let sent = director.takes(CLIENT_LEG, &from_client("S")).1.remove(0).1;
+    let error = |change: fn(&mut [u8])| {
+        let mut about = sent.clone();
+        change(&mut about[14..34]);
+        unreachable(SERVER_LEG, [192, 168, 0, 2], CLIENT, &about)
+    };
+    let later = error(|header| header[6..8].copy_from_slice(&[0x20, 10]));
+    assert_eq!(director.takes(SERVER_LEG, &later).0, Verdict::Forward);
+    let cut = error(|header| header[0] = 0x4f);
+    assert_eq!(director.takes(SERVER_LEG, &cut).0, Verdict::ToHost);
+    director.snapshot.settings.schedule_icmp = true;
+    assert_eq!(director.takes(SERVER_LEG, &cut).0, Verdict::Drop(DropReason::MalformedIcmp));
 }
 
 #[test]
