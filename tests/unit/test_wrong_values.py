@@ -464,6 +464,22 @@ def test_the_service_of_a_mark_is_no_address() -> None:
             lvs.VirtualService("fwm", address)
 
 
+def test_what_no_client_elsewhere_can_send_to_gets_no_mark() -> None:
+    for destination in (
+        *("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "127.0.0.0/8", "224.0.0.0/4"),
+        *("::", "::1", "ff02::1", "ff00::/8"),
+    ):
+        with pytest.raises(lvs.ConfigurationError, match=r"mark 7: expected addresses that are neither"):
+            lvs.Mark(7, destination)
+    for destination in ("0.0.0.0/0", "::/0", "169.254.0.1", "fe80::1"):
+        lvs.Mark(7, destination)
+
+
+def test_a_real_server_is_not_one_of_a_link() -> None:
+    with pytest.raises(lvs.ConfigurationError, match="not a unicast address"):
+        lvs.VirtualService("tcp", "[fd00::1]:80", "rr", "nat", [lvs.RealServer("fe80::1")])
+
+
 def test_an_address_with_a_zone_is_refused() -> None:
     for make in (
         lambda: lvs.RealServer("fe80::1%eth0"),

@@ -190,6 +190,16 @@ pub struct Prefix {
 #[error("expected an address block like 192.0.2.0/24 or 2001:db8::/64, got {0:?}")]
 pub struct PrefixError(String);
 
+/// Whether clients elsewhere can send to `first`, or to a block that begins with it: a block may be all addresses there are.
+#[must_use]
+pub fn can_be_reached(first: IpAddr, is_alone: bool) -> bool {
+    let nobodys = match first {
+        IpAddr::V4(address) => address.is_unspecified() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unspecified(),
+    };
+    !(first.is_loopback() || first.is_multicast() || nobodys && is_alone)
+}
+
 impl Prefix {
     /// The block of `length` leading bits of `address`; the host bits are kept (an interface's
     /// address is a prefix too) and ignored by [`Prefix::contains`].

@@ -511,6 +511,11 @@ fn mistakes_about_marks_are_named_with_line_and_field() {
                 "f:2: mark[0].destination: expected an address block like \"192.0.2.0/28\", or an address, got \"www\"",
             ),
             (
+                "[[mark]]\ndestination = '224.0.0.1'".into(),
+                "f:2: mark[0].destination: expected addresses that are neither unspecified, loopback, multicast nor \
+                 broadcast, got \"224.0.0.1/32\"",
+            ),
+            (
                 mark("port = 80"),
                 "f:4: mark[0].port: unknown key; expected one of mark, destination, protocol, ports, source",
             ),

@@ -1,7 +1,7 @@
 //! What can be wrong with services and servers as they are asked for.
 
-use super::{Encapsulation, Method, SchedulerSpec, ServerSpec, ServiceAddress, ServiceKey, ServiceSpec};
-use crate::net::{Endpoint, Protocol};
+use super::{Encapsulation, Method, SchedulerSpec, ServerSpec, ServiceKey, ServiceSpec};
+use crate::net::{Endpoint, Protocol, can_be_reached};
 use crate::scheduler;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -118,7 +118,8 @@ impl ServiceSpec {
             (None, Protocol::TCP | Protocol::UDP | Protocol::SCTP) => {}
             (None, _) => return Err(SpecError::Protocol(key)),
         }
-        if !can_be_reached(key.address()) {
+        let address = key.address();
+        if !can_be_reached(address.first.address, address.alone().is_some()) {
             return Err(SpecError::Vip(key));
         }
         if self.one_packet && key.protocol != Protocol::UDP {
@@ -131,23 +132,14 @@ impl ServiceSpec {
     }
 }
 
-/// Whether clients elsewhere can send to these addresses. A block may be all addresses there are.
-fn can_be_reached(address: ServiceAddress) -> bool {
-    let first = address.first.address;
-    let nobodys = match first {
-        IpAddr::V4(vip) => vip.is_unspecified() || vip.is_broadcast(),
-        IpAddr::V6(vip) => vip.is_unspecified(),
-    };
-    !(first.is_loopback() || first.is_multicast() || nobodys && address.alone().is_some())
-}
-
 impl ServerSpec {
     /// Says what is wrong with it as a server of that service, if anything is.
     pub(super) fn check(&self, key: ServiceKey) -> Result<(), SpecError> {
         let endpoint = self.endpoint;
         let unicast = match endpoint.address {
             IpAddr::V4(a) => !(a.is_multicast() || a.is_broadcast() || a.is_unspecified()),
-            IpAddr::V6(a) => !(a.is_multicast() || a.is_unspecified()),
+            // As in the kernel: without its link nobody can say where it is.
+            IpAddr::V6(a) => !(a.is_multicast() || a.is_unspecified() || a.is_unicast_link_local()),
         };
         if !unicast {
             return Err(SpecError::NotUnicast(key, endpoint));
@@ -227,6 +219,17 @@ mod tests {
         let servers = vec![server("10.0.0.2:81", Method::Gatewaying)];
         let service = ServiceSpec { servers, ..spec(address(Protocol::TCP, "10.0.0.1:80")) };
         assert!(matches!(service.check(), Err(SpecError::OtherPort(..))));
+    }
+
+    #[test]
+    fn a_real_server_is_not_one_of_a_link() {
+        let service = |vip, rip: &str| ServiceSpec {
+            servers: vec![ServerSpec { endpoint: rip.parse().unwrap(), ..ServerSpec::default() }],
+            ..spec(address(Protocol::TCP, vip))
+        };
+        let refused = service("[fd00::1]:80", "[fe80::1]:80").check();
+        assert!(matches!(refused, Err(SpecError::NotUnicast(..))), "{refused:?}");
+        assert_eq!(service("10.0.0.1:80", "169.254.0.1:80").check(), Ok(()), "IPv4 has no scopes");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::table::{Lines, Source, Table, Value};
 use super::{ConfigError, Configuration, StaticNeighbour, StaticRoute, draft, service, settings, value};
 use fastlvs_core::marks::MarkRule;
-use fastlvs_core::net::{Mac, Prefix};
+use fastlvs_core::net::{Mac, Prefix, can_be_reached};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +60,12 @@ fn mark(table: Table<'_>) -> Result<MarkRule, ConfigError> {
     let table = table.only(&["mark", "destination", "protocol", "ports", "source"])?;
     let destination = table.required("destination")?;
     let block = block(&destination)?;
+    if !can_be_reached(block.network(), block == Prefix::host(block.address())) {
+        let message = format!(
+            "expected addresses that are neither unspecified, loopback, multicast nor broadcast, got \"{block}\""
+        );
+        return Err(destination.place().error(message));
+    }
     let source = table.value("source");
     let rule = MarkRule {
         destination: block,
