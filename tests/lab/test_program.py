@@ -21,6 +21,7 @@ from scapy.utils import rdpcap
 from fastlvs import VirtualService
 from fastlvs.lab import Lab, director_program, director_toml
 from fastlvs.lab.sandbox import first_line
+from remote import Remote
 from waiting import PATIENCE, wait_for
 
 
@@ -104,6 +105,45 @@ def test_a_killed_director_leaves_a_table_that_the_next_one_removes(lab: Lab) ->
         assert tables(lab) != left
         assert lab.client.http(lab.url(service)).ok
     assert tables(lab) == []
+
+
+HELD = """
+import socket
+def ask(vip, what):
+    s = socket.create_connection((vip, 80), timeout=30)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    s.sendall(f"GET {what} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
+    s.recv(1000)
+    return s
+def end(s, seconds, request=b""):
+    # How it ends after at most so many seconds.
+    s.settimeout(seconds)
+    try:
+        s.sendall(request)
+        while s.recv(65536):
+            pass
+    except OSError as error:
+        return type(error).__name__
+    return "closed"
+"""
+
+
+@pytest.mark.parametrize("forwarding", ["nat", "dr", "tun"])
+def test_clients_of_a_killed_director(lab: Lab, forwarding: str) -> None:
+    """As the pages say: who sends is reset by the next director, who waits for a masqueraded server is not."""
+    service = lab.service(forwarding)
+    client = Remote(lab.client, HELD)
+    director = lab.run_director([service])
+    vip = str(service.address.address)
+    client(f"idle, busy = ask({vip!r}, '/'), ask({vip!r}, '/bytes/1000000000')")
+    director.kill()
+    assert client("end(busy, 1)") == "TimeoutError"  # it has read what there was, and tells nobody any more
+    with lab.run_director([service]):
+        assert client("end(idle, 30, b'GET / HTTP/1.1\\r\\n')") == "ConnectionResetError"
+        waits = forwarding == "nat"
+        expected = "TimeoutError" if waits else "ConnectionResetError"
+        assert client(f"end(busy, {3 if waits else 30})") == expected
+    assert client.close() == 0
 
 
 def test_without_capabilities_it_says_what_is_missing(lab: Lab, tmp_path: Path) -> None:
