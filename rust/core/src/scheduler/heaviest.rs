@@ -27,10 +27,10 @@ impl Scheduler for Heaviest {
 
     fn select(&self, _request: &Request<'_>, servers: Servers<'_>) -> Selection {
         let mut best: Option<(usize, u32)> = None;
-        for (place, server) in servers.iter().enumerate().filter(|(_, server)| server.is_usable()) {
-            let weight = server.weight();
+        for (place, server) in servers.iter().enumerate() {
+            let weight = server.effective_weight();
             let has_room = *self == Self::Failover || server.active() <= weight;
-            if has_room && best.is_none_or(|(_, heaviest)| weight > heaviest) {
+            if weight > 0 && has_room && best.is_none_or(|(_, heaviest)| weight > heaviest) {
                 best = Some((place, weight));
             }
         }

@@ -51,8 +51,13 @@ impl Least {
     /// The place of the usable server with the least cost for its weight.
     pub(super) fn of<'a>(self, servers: impl IntoIterator<Item = &'a Arc<RealServer>>) -> Option<usize> {
         let mut best: Option<(usize, u128, u128)> = None;
-        for (place, server) in servers.into_iter().enumerate().filter(|(_, s)| s.is_usable()) {
-            let (cost, weight) = self.cost(server);
+        for (place, server) in servers.into_iter().enumerate() {
+            // Of one moment: an overload that comes meanwhile does not make it a weight of 0 to divide by.
+            let effective = server.effective_weight();
+            if effective == 0 {
+                continue;
+            }
+            let (cost, weight) = self.formula(server.active(), server.inactive(), effective);
             if best.is_none_or(|(_, least, its_weight)| least * weight > cost * its_weight) {
                 best = Some((place, cost, weight));
             }

@@ -98,7 +98,8 @@ impl WeightedRoundRobin {
         let mut reached = None;
         loop {
             for (place, server) in servers.iter().enumerate().skip(from) {
-                if server.weight() >= threshold && server.is_usable() {
+                let weight = server.effective_weight();
+                if weight > 0 && weight >= threshold {
                     return (Some(place), pack(server.id().0, threshold));
                 }
                 if last_pass && began == Some(place) {
@@ -130,7 +131,7 @@ impl WeightedRoundRobin {
 
 /// The largest weight of a server that may be chosen; 0 when there is none.
 fn most_that_may_be_chosen(servers: Servers<'_>) -> u32 {
-    servers.iter().filter(|server| server.is_usable()).map(|server| server.weight()).max().unwrap_or(0)
+    servers.iter().map(|server| server.effective_weight()).max().unwrap_or(0)
 }
 
 #[cfg(all(test, not(feature = "loom")))]

@@ -1,6 +1,7 @@
 //! Real servers: what one is to be, how packets reach it, how many connections it has, what is counted of it.
 
 mod account;
+mod cell;
 mod load;
 mod method;
 mod real_server;

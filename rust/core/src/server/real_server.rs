@@ -3,7 +3,7 @@
 use super::load::Load;
 use super::{Account, Encapsulation, Method, ServerSpec, Statistics};
 use crate::net::Endpoint;
-use crate::shared::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use crate::shared::{AtomicU8, AtomicU32, AtomicU64};
 use crate::time::Instant;
 use std::fmt;
 use std::sync::Arc;
@@ -23,13 +23,11 @@ pub struct RealServer {
     endpoint: Endpoint,
     method: AtomicU8,
     encapsulation: AtomicU32,
-    weight: AtomicU32,
     last_weight: AtomicU32,
     load: Load,
     persistent: AtomicU32,
     /// Of the inactive connections those that are over.
     over: AtomicU32,
-    available: AtomicBool,
     /// When its last connection or template ended, in nanoseconds.
     left: AtomicU64,
     /// What it has been sent and what came back.
@@ -47,12 +45,10 @@ impl RealServer {
             endpoint,
             method: AtomicU8::new(method as u8),
             encapsulation: AtomicU32::new(Encapsulation::Ipip.number()),
-            weight: AtomicU32::new(weight),
             last_weight: AtomicU32::new(weight),
-            load: Load::default(),
+            load: Load::new(weight),
             persistent: AtomicU32::new(0),
             over: AtomicU32::new(0),
-            available: AtomicBool::new(true),
             left: AtomicU64::new(0),
             statistics: Statistics::default(),
             account: Arc::new(Account::new(None)),
@@ -97,7 +93,14 @@ impl RealServer {
     /// Its share, relative to its siblings'; 0 = quiesced: no new connections.
     #[must_use]
     pub fn weight(&self) -> u32 {
-        self.weight.load(Relaxed)
+        self.load.cell().weight()
+    }
+
+    /// The weight that schedulers go by: the configured one, or 0, for a server that is not to be chosen, where its upper
+    /// threshold keeps new connections away, or it was deleted and a worker still has the list with it.
+    #[must_use]
+    pub fn effective_weight(&self) -> u32 {
+        self.load.cell().effective_weight()
     }
 
     /// The latest weight that was not 0 since it was added; 0 when there was none.
@@ -109,20 +112,20 @@ impl RealServer {
     /// Connections that count as active (spec: TCP established or opening).
     #[must_use]
     pub fn active(&self) -> u32 {
-        self.load.active()
+        self.load.cell().active()
     }
 
     /// All its other connections.
     #[must_use]
     pub fn inactive(&self) -> u32 {
-        self.load.inactive()
+        self.load.cell().inactive()
     }
 
     /// Connections that are not over: all but those that both sides have done with, which are inactive and
     /// remembered for a while yet.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
-        self.load.total().saturating_sub(self.over.load(Relaxed).into())
+        self.load.cell().total().saturating_sub(self.over.load(Relaxed).into())
     }
 
     /// Persistence templates that name it.
@@ -140,20 +143,19 @@ impl RealServer {
     /// Whether it is configured in its service (a deleted server lives on for its connections).
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.available.load(Relaxed)
+        self.load.cell().is_available()
     }
 
     /// Whether its upper threshold keeps new connections away.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        self.load.is_overloaded()
+        self.load.cell().is_overloaded()
     }
 
-    /// Whether a scheduler may choose it: weight above 0, not overloaded, and not deleted while a worker still
-    /// has the list with it.
+    /// Whether a scheduler may choose it: its effective weight is above 0.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.weight() > 0 && !self.is_overloaded() && self.is_available()
+        self.effective_weight() > 0
     }
 
     /// Takes the values with which it is added, for the first time or again: an earlier weight is forgotten.
@@ -172,7 +174,7 @@ impl RealServer {
 
     /// Sets the weight.
     pub fn set_weight(&self, weight: u32) {
-        self.weight.store(weight, Relaxed);
+        self.load.cell().set_weight(weight);
         if weight != 0 {
             self.last_weight.store(weight, Relaxed);
         }
@@ -185,7 +187,7 @@ impl RealServer {
 
     /// Says whether it is configured.
     pub fn set_available(&self, available: bool) {
-        self.available.store(available, Relaxed);
+        self.load.cell().set_available(available);
     }
 
     /// Sets the thresholds as an edit does: a raised or removed upper one lifts the overload.
@@ -206,7 +208,7 @@ impl RealServer {
 
     /// A connection became active, or ceased to be.
     pub fn set_active(&self, active: bool) {
-        self.load.set_active(active);
+        self.load.cell().set_active(active);
     }
 
     /// A connection is over, or goes on or away after all.
@@ -234,7 +236,7 @@ impl RealServer {
     /// When its last connection or template ended; `None` while it has any.
     #[must_use]
     pub fn idle_since(&self) -> Option<Instant> {
-        let idle = self.load.total() == 0 && self.persistent() == 0;
+        let idle = self.load.cell().total() == 0 && self.persistent() == 0;
         idle.then(|| Instant::from_nanos(self.left.load(Relaxed)))
     }
 }
