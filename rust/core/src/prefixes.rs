@@ -47,8 +47,8 @@ impl<T> Prefixes<T> {
         if self.entries.len() <= FEW {
             return self.entries.iter().find(|(prefix, _)| prefix.contains(address)).map(|(_, what)| what);
         }
-        let place = self.places.find(address, |place| Some(*place))?;
-        Some(&self.entries[place].1)
+        let place = self.places.holding(address).next()?;
+        Some(&self.entries[*place].1)
     }
 
     /// Takes them apart.
@@ -97,15 +97,13 @@ impl<T> ByLength<T> {
         self.lengths.iter_mut().flat_map(|length| length.blocks.values_mut())
     }
 
-    /// Of the prefixes that hold `address`, the longest first, what the first one gives that gives something.
-    pub(crate) fn find<R>(&self, address: IpAddr, give: impl Fn(&T) -> Option<R>) -> Option<R> {
-        let lengths = self.lengths.iter().filter(|length| length.ipv4 == address.is_ipv4());
-        lengths
-            .filter_map(|length| {
-                let network = Prefix::new(address, length.bits).ok()?.network();
-                length.blocks.get(&network)
-            })
-            .find_map(give)
+    /// What there is of each prefix that holds `address`, the longest first.
+    pub(crate) fn holding(&self, address: IpAddr) -> impl Iterator<Item = &T> {
+        let lengths = self.lengths.iter().filter(move |length| length.ipv4 == address.is_ipv4());
+        lengths.filter_map(move |length| {
+            let network = Prefix::new(address, length.bits).ok()?.network();
+            length.blocks.get(&network)
+        })
     }
 }
 

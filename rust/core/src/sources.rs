@@ -2,8 +2,7 @@
 //! many, VIPs perhaps, the best one is found without looking at all.
 
 use crate::net::Prefix;
-use foldhash::fast::RandomState;
-use std::collections::HashMap;
+use crate::prefixes::ByLength;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// As many addresses are looked through one by one.
@@ -22,8 +21,8 @@ pub(crate) struct Sources {
 struct Index {
     /// The first place of IPv4.
     first: Option<usize>,
-    /// The first place of each network of IPv4, by the length of its prefix.
-    networks: Vec<(u8, HashMap<IpAddr, usize, RandomState>)>,
+    /// The first place of each network of IPv4.
+    networks: ByLength<usize>,
     /// Those of IPv6 with their places, in the order of their bits.
     sorted: Vec<(u128, usize)>,
     /// The latest place of any range of these: a tree whose leaves are its second half, each node the greater of two.
@@ -68,12 +67,7 @@ impl Index {
                 IpAddr::V6(address) => index.sorted.push((address.to_bits(), place)),
                 IpAddr::V4(_) => {
                     index.first.get_or_insert(place);
-                    let known = index.networks.iter().position(|(length, _)| *length == prefix.length());
-                    let known = known.unwrap_or_else(|| {
-                        index.networks.push((prefix.length(), HashMap::default()));
-                        index.networks.len() - 1
-                    });
-                    index.networks[known].1.entry(prefix.network()).or_insert(place);
+                    index.networks.entry(*prefix).or_insert(place);
                 }
             }
         }
@@ -89,11 +83,7 @@ impl Index {
 
     /// The first place whose prefix holds the address, or else the first.
     fn holding(&self, address: IpAddr) -> Option<usize> {
-        let places = self
-            .networks
-            .iter()
-            .filter_map(|(length, places)| places.get(&Prefix::new(address, *length).ok()?.network()));
-        places.min().copied().or(self.first)
+        self.networks.holding(address).min().copied().or(self.first)
     }
 
     /// The latest place of those with most leading bits in common: next to the address in the order of bits are some of them.

@@ -48,7 +48,7 @@ impl Ranges {
     pub(super) fn find(&self, protocol: Protocol, destination: Endpoint) -> Option<usize> {
         let Endpoint { address, port } = destination;
         let (_, blocks) = self.protocols.iter().find(|(known, _)| *known == protocol)?;
-        blocks.find(address, |pieces| {
+        blocks.holding(address).find_map(|pieces| {
             let piece = &pieces[pieces.partition_point(|piece| piece.first <= port).checked_sub(1)?];
             (port <= piece.last).then_some(piece.place)
         })
