@@ -1,13 +1,18 @@
-"""Handlers of Python's logging that block or raise: nobody waits for them."""
+"""Handlers of Python's logging that block or raise, and a standard error that takes nothing: nobody waits."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from subprocess import PIPE
 
 import pytest
 
-from fastlvs.lab import Lab
+from fastlvs.lab import Lab, director_toml
 from fastlvs.lab.sandbox import first_line
 from remote import Remote
 from waiting import PATIENCE, wait_for
@@ -90,3 +95,42 @@ def test_a_director_is_stopped_whose_handler_blocks_for_ever(lab: Lab) -> None:
     assert lab.director.run("nft", "list", "ruleset").stdout == ""
     process.kill()
     process.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("where", ["full disk", "no reader", "nobody reads"])
+def test_fastlvs_run_waits_for_no_log(lab: Lab, tmp_path: Path, where: str) -> None:
+    service = lab.service("nat", "rr")
+    file = tmp_path / "director.toml"
+    file.write_text(director_toml([service]))
+    reader, writer = os.pipe()
+    if where == "nobody reads":
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+    stderr = os.open("/dev/full", os.O_WRONLY) if where == "full disk" else writer
+    command = (sys.executable, "-m", "fastlvs", "run", str(file))
+    process = lab.director.start(*command, stdout=PIPE, stderr=stderr)
+    try:
+        assert first_line(process, PATIENCE).startswith("fastlvs: ready")
+        os.close(writer)
+        if where == "no reader":
+            os.close(reader)
+        one = service.with_servers(service.servers[:1])
+
+        def served_by(servers: set[str | None]) -> Callable[[], bool]:
+            return lambda: {answer.server for answer in lab.client.requests(URL, 6)} == servers
+
+        alone: set[str | None] = {"server1"}
+        all_of_them = alone | {"server2", "server3"}
+        for services, servers in [([one], alone), ([service], all_of_them)] * 2:
+            file.write_text(director_toml(services))
+            process.send_signal(signal.SIGHUP)  # logged
+            wait_for(served_by(servers))
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert lab.director.run("nft", "list", "ruleset").stdout == ""
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
